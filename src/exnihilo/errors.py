@@ -1,0 +1,118 @@
+"""The exception tree.
+
+    ExnihiloError
+    ├── UnknownNameError      a scheme, activation, claim ... that does not exist   (also ValueError)
+    ├── InvalidValueError     a value outside its range, or options that clash       (also ValueError)
+    ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
+    ├── DataError             a data file that cannot be used                        (also ValueError)
+    ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
+    ├── OutputError           a folder or file that cannot be written                (also OSError)
+    └── MissingExtraError     an optional dependency that is not installed           (also ImportError)
+
+Every message has one form: the fact with its value, the context indented, ``Fix:`` with something to paste,
+and a code with the anchor in ``docs/errors.md``.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ExnihiloError(Exception):
+    """Base of every error that exnihilo raises on purpose.
+
+    Args:
+        fact: What is wrong, with the value and the full name, in one line.
+        context: Lines that say what was asked, what was found and where.
+        fix: One or two concrete actions that can be pasted.
+
+    Example:
+        >>> print(InvalidValueError("lr is -0.1; it must be positive.", fix="pass lr=0.1"))
+        lr is -0.1; it must be positive.
+          Fix: pass lr=0.1
+          [invalid-value]  docs/errors.md#invalid-value
+    """
+
+    code = "error"
+
+    def __init__(self, fact: str, *, context: Iterable[str] = (), fix: str) -> None:
+        self.fact = fact
+        self.context = tuple(context)
+        self.fix = fix
+        super().__init__(fact)
+
+    def __str__(self) -> str:
+        lines = [self.fact, *(f"  {line}" for line in self.context), f"  Fix: {self.fix}"]
+        return "\n".join([*lines, f"  [{self.code}]  docs/errors.md#{self.code}"])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling, and errors cross process borders.
+        return (_rebuild, (type(self), self.fact, self.context, self.fix))
+
+
+def _rebuild(kind: type[ExnihiloError], fact: str, context: tuple[str, ...], fix: str) -> ExnihiloError:
+    error = kind.__new__(kind)
+    ExnihiloError.__init__(error, fact, context=context, fix=fix)
+    return error
+
+
+class UnknownNameError(ExnihiloError, ValueError):
+    """A name that is not in its list; the nearest known name is suggested.
+
+    Example:
+        >>> print(UnknownNameError.of("scheme", "xaiver_uniform", ["xavier_uniform", "zeros"]))
+        Unknown scheme 'xaiver_uniform'. Did you mean 'xavier_uniform'?
+          Known schemes: xavier_uniform, zeros
+          Fix: use 'xavier_uniform'
+          [unknown-name]  docs/errors.md#unknown-name
+    """
+
+    code = "unknown-name"
+
+    @classmethod
+    def of(cls, noun: str, name: str, known: Iterable[str], *, plural: str | None = None) -> "UnknownNameError":
+        names = sorted(known)
+        folded = {entry.lower(): entry for entry in names}
+        near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.4)
+        hint = f" Did you mean '{folded[near[0]]}'?" if near else ""
+        fix = f"use '{folded[near[0]]}'" if near else f"use one of the known {plural or noun + 's'}"
+        return cls(
+            f"Unknown {noun} '{name}'.{hint}",
+            context=[f"Known {plural or noun + 's'}: {', '.join(names)}"],
+            fix=fix,
+        )
+
+
+class InvalidValueError(ExnihiloError, ValueError):
+    """A value outside its range, or options that do not go together."""
+
+    code = "invalid-value"
+
+
+class LayoutError(ExnihiloError, ValueError):
+    """A tensor that lacks the dims a scheme needs, or a shape that a layout cannot describe."""
+
+    code = "layout"
+
+
+class DataError(ExnihiloError, ValueError):
+    """A data file or array that cannot be used as a task."""
+
+    code = "data"
+
+
+class LedgerError(ExnihiloError, RuntimeError):
+    """A ledger that is corrupt, or was written by another version."""
+
+    code = "ledger"
+
+
+class OutputError(ExnihiloError, OSError):
+    """A folder or file that cannot be written."""
+
+    code = "output"
+
+
+class MissingExtraError(ExnihiloError, ImportError):
+    """A part of exnihilo whose optional dependencies are not installed."""
+
+    code = "missing-extra"
