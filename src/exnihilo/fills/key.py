@@ -1,0 +1,74 @@
+"""Keys: what a draw depends on."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exnihilo.errors import InvalidValueError
+
+# A change of any drawn value raises this number (changelog kind `numerics`): it is hashed into every key.
+FILLS_VERSION = 1
+
+_SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A seed and a name: equal keys draw equal values, anywhere and in any order; different keys independent ones.
+
+    Args:
+        seed: An int in [0, 2**63).
+        name: What is drawn, such as a parameter's full name; any text.
+
+    Raises:
+        InvalidValueError: ``seed`` is no int of that range, or ``name`` is no text.
+
+    Example:
+        >>> Key(7, "blocks.0.weight") == Key(7, "blocks.0.weight")
+        True
+        >>> Key(7, "blocks.0.weight").derive("noise")
+        Key(seed=7, name='blocks.0.weight/noise')
+    """
+
+    seed: int
+    name: str
+
+    def __post_init__(self) -> None:
+        _require_seed(self.seed, self.name)
+        _require_name(self.name)
+
+    def derive(self, purpose: str) -> "Key":
+        """The key of a second, independent draw for the same name."""
+        return Key(self.seed, f"{self.name}/{purpose}")
+
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """The cipher's two key words: BLAKE2b-64 of version, seed and name."""
+        # Fixed widths in front of the name keep the encoding unambiguous.
+        message = FILLS_VERSION.to_bytes(4, "little") + self.seed.to_bytes(8, "little")
+        digest = hashlib.blake2b(message + self.name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return np.frombuffer(digest, dtype="<u4").astype(np.uint32)
+
+
+def _require_seed(seed: object, name: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InvalidValueError(
+            f"Key.seed is {seed!r} of type {type(seed).__name__}; it must be an int.",
+            context=[f"key name: {name!r}"],
+            fix="Key(int(seed), name)",
+        )
+    if not 0 <= seed < _SEED_LIMIT:
+        raise InvalidValueError(
+            f"Key.seed is {seed}; it must be in [0, 2**63).",
+            context=[f"key name: {name!r}"],
+            fix="Key(seed % 2**63, name)",
+        )
+
+
+def _require_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise InvalidValueError(
+            f"Key.name is {name!r} of type {type(name).__name__}; it must be text.", fix="Key(seed, str(name))"
+        )
