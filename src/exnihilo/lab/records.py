@@ -1,9 +1,11 @@
 """What the lab is asked and what it answers, as frozen records of plain values (no torch)."""
 
+import functools
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+import operator
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from exnihilo.errors import InvalidValueError
@@ -11,8 +13,22 @@ from exnihilo.errors import InvalidValueError
 # A change of any value that a run records, for the same configuration, raises this number (changelog kind `numerics`).
 NUMERICS_VERSION = 1
 
+# Curves are taken on at most this many rows of each part of the data; units are measured on at most that many.
+EVALUATED_ROWS = 384
+MEASURED_ROWS = 128
+
 Norm = Literal["none", "batch", "layer", "weight"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
+
+
+def _canonical(value: Any) -> str:
+    return str(value) if type(value) is int else _canonical_part(value)  # every seed is new: not worth remembering
+
+
+@functools.lru_cache(maxsize=4096, typed=True)  # a hundred thousand runs share a few dozen parts
+def _canonical_part(value: Any) -> str:
+    plain_value = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return json.dumps(plain_value, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +36,7 @@ class Network:
     """A network of the lab.
 
     ``kind="mlp"``, ``residual=False``: ``depth`` hidden layers ``act(norm(W x + b))`` of ``width`` units, then a head;
-    with ``residual=True``: a stem, ``depth`` branches ``x + gate * W_out act(norm(W_in x))``, then ``head(act(x))``.
+    with ``residual=True``: a stem, ``depth`` branches ``x + gate * W_out act(norm(W_in x))``, then ``head(x)``.
     ``kind="cnn"``: ``depth`` 3x3 convolutions (the first of ``width`` channels, doubled at each stride-2 layer),
     global average pooling, then a head; needs a task with images.
 
@@ -48,6 +64,7 @@ class Network:
                 f"Network has depth {self.depth} and width {self.width}; both must be at least 1.",
                 fix="Network(depth=2, width=32)",
             )
+        object.__setattr__(self, "dropout", float(self.dropout))
         if not 0.0 <= self.dropout < 1.0:
             raise InvalidValueError(f"Network.dropout is {self.dropout}; it must be in [0, 1).", fix="dropout=0.1")
         if self.gate and not self.residual:
@@ -55,9 +72,9 @@ class Network:
                 "Network.gate is set without residual branches; a gate scales a residual branch.",
                 fix="Network(residual=True, gate=True)",
             )
-        if self.kind == "cnn" and (self.residual or self.norm == "weight" or self.dropout):
+        if self.kind == "cnn" and (self.residual or self.norm in ("weight", "layer") or self.dropout):
             raise InvalidValueError(
-                "Network kind 'cnn' knows no residual branches, weight normalization or dropout.",
+                "Network kind 'cnn' knows no residual branches, dropout, or norm but 'batch'.",
                 context=[f"asked: residual={self.residual}, norm='{self.norm}', dropout={self.dropout}"],
                 fix="Network(kind='cnn', norm='batch')",
             )
@@ -77,6 +94,10 @@ class Start:
     name: str
     value: float | None = None
     base: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.value is not None:
+            object.__setattr__(self, "value", float(self.value))
 
     @property
     def label(self) -> str:
@@ -99,6 +120,7 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weight_decay", float(self.weight_decay))
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0.0):
             raise InvalidValueError(
                 f"Optimizer.weight_decay is {self.weight_decay}; it must be finite and not negative.",
@@ -133,6 +155,7 @@ class Run:
     split: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lr", float(self.lr))  # 1 and 1.0 are one run: equal records have equal identities
         if not (math.isfinite(self.lr) and self.lr > 0.0):
             raise InvalidValueError(f"Run.lr is {self.lr}; a learning rate must be positive and finite.", fix="lr=0.1")
         for name in ("steps", "batch_size", "evaluations", "measurements"):
@@ -141,7 +164,7 @@ class Run:
 
     def canonical(self) -> str:
         """The whole configuration as canonical JSON, numerics version included."""
-        return json.dumps({"numerics": NUMERICS_VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        return _TEMPLATE % tuple(map(_canonical, _VALUES(self)))
 
     @property
     def identity(self) -> str:
@@ -149,11 +172,20 @@ class Run:
         return hashlib.blake2b(self.canonical().encode(), digest_size=16).hexdigest()
 
 
+_FIELDS = sorted(field.name for field in fields(Run))
+_VALUES = operator.attrgetter(*_FIELDS)
+# Canonical JSON with a hole for each field, made once: a study may hold a hundred thousand runs.
+_TEMPLATE = json.dumps(
+    dict.fromkeys(_FIELDS, "%s") | {"numerics": NUMERICS_VERSION}, sort_keys=True, separators=(",", ":")
+).replace('"%s"', "%s")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What one run left behind. Shapes: E = evaluations + 1, M = measurements + 1, L = layers, H = hidden layers.
 
-    A score is the accuracy of a classification and R² of a regression. Diverged runs keep their NaN.
+    Losses and scores are means over the first ``EVALUATED_ROWS`` rows of a part of the (shuffled) data, units are
+    measured on ``MEASURED_ROWS`` validation rows. A score is the accuracy of a classification and R² of a regression. Diverged runs keep their NaN.
 
     Args:
         run: The configuration.

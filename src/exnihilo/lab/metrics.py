@@ -1,0 +1,148 @@
+"""What a study judges by: one number of each run, with its direction."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from exnihilo.errors import UnknownNameError
+from exnihilo.lab.records import RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number of a run.
+
+    Args:
+        name: The key in ``METRICS``.
+        title: What it is, for tables and figures, with its unit.
+        higher_is_better: The direction.
+        read: The number, from a run that did not diverge and the study's target.
+        tuned_by: The metric, of validation data alone, by which learning rates are chosen for it.
+        failed: What a run that diverged is counted as: the worst that the metric can say.
+        needs_target: The study must name a ``target``.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool
+    read: Callable[[RunRecord, float], float]
+    tuned_by: str
+    failed: float
+    needs_target: bool = False
+
+    def of(self, record: RunRecord, target: float | None = None) -> float:
+        """The run's number; ``failed`` where it diverged, and never NaN."""
+        value = math.nan if record.diverged else self.read(record, math.nan if target is None else target)
+        return self.failed if math.isnan(value) else value
+
+
+def is_failure(record: RunRecord) -> bool:
+    """The run diverged, or no weight of it ever moved."""
+    return record.diverged or not record.moved
+
+
+def _score(value: float) -> float:
+    """A score that is no worse than failing: R² has no floor of its own, accuracy has this one."""
+    return max(value, 0.0)
+
+
+def _first(steps: tuple[int, ...], reached: list[bool]) -> float:
+    return next((float(step) for step, is_reached in zip(steps, reached, strict=True) if is_reached), math.inf)
+
+
+# A score is the accuracy of a classification and R² of a regression, taken as 0 where it is below; a diverged run's
+# score is 0 and its loss infinite. Steps are counted at the evaluations; a target that is never reached takes for ever.
+_ALL = (
+    Metric(
+        name="test_score",
+        title="test score",
+        read=lambda record, _: _score(record.test_score),
+        higher_is_better=True,
+        tuned_by="validation_score",
+        failed=0.0,
+    ),
+    Metric(
+        name="test_loss",
+        title="test loss",
+        read=lambda record, _: record.test_loss,
+        higher_is_better=False,
+        tuned_by="validation_loss",
+        failed=math.inf,
+    ),
+    Metric(
+        name="validation_score",
+        title="validation score after the last step",
+        read=lambda record, _: _score(record.validation_score[-1]),
+        higher_is_better=True,
+        tuned_by="validation_score",
+        failed=0.0,
+    ),
+    Metric(
+        name="validation_loss",
+        title="validation loss after the last step",
+        read=lambda record, _: record.validation_loss[-1],
+        higher_is_better=False,
+        tuned_by="validation_loss",
+        failed=math.inf,
+    ),
+    Metric(
+        name="train_score",
+        title="training score after the last step",
+        read=lambda record, _: _score(record.train_score[-1]),
+        higher_is_better=True,
+        tuned_by="validation_score",
+        failed=0.0,
+    ),
+    Metric(
+        name="train_loss",
+        title="training loss after the last step",
+        read=lambda record, _: record.train_loss[-1],
+        higher_is_better=False,
+        tuned_by="validation_loss",
+        failed=math.inf,
+    ),
+    Metric(
+        name="gap",
+        title="generalization gap: training score minus test score",
+        read=lambda record, _: _score(record.train_score[-1]) - _score(record.test_score),
+        higher_is_better=False,
+        tuned_by="validation_score",
+        failed=1.0,
+    ),
+    Metric(
+        name="steps_to_train_loss",
+        title="steps to the target training loss",
+        read=lambda record, target: _first(record.evaluation_steps, [loss <= target for loss in record.train_loss]),
+        higher_is_better=False,
+        tuned_by="validation_loss",
+        failed=math.inf,
+        needs_target=True,
+    ),
+    Metric(
+        name="steps_to_validation_score",
+        title="steps to the target validation score",
+        read=lambda record, target: _first(
+            record.evaluation_steps, [score >= target for score in record.validation_score]
+        ),
+        higher_is_better=False,
+        tuned_by="steps_to_validation_score",
+        failed=math.inf,
+        needs_target=True,
+    ),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+
+    Example:
+        >>> metric_named("test_loss").higher_is_better
+        False
+    """
+    if name not in METRICS:
+        raise UnknownNameError.of("metric", name, METRICS)
+    return METRICS[name]
