@@ -17,7 +17,8 @@ Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 # The seed of the data sets themselves: a run's seed varies the split, never the rows.
 DATA_SEED = 2015
 
-TEACHER_ROWS, TEACHER_INPUTS, TEACHER_WIDTH, TEACHER_CLASSES = 1200, 16, 16, 4
+# 1,500 rows of 6 inputs: a small network reaches about 90 %, a linear one 66 %, so that starts have room to differ.
+TEACHER_ROWS, TEACHER_INPUTS, TEACHER_WIDTH, TEACHER_CLASSES = 1500, 6, 16, 4
 SPIRAL_ARMS, SPIRAL_ROWS_PER_ARM, SPIRAL_TURNS, SPIRAL_NOISE = 3, 300, 0.75, 0.15
 LINEAR_ROWS, LINEAR_INPUTS, LINEAR_NOISE = 600, 10, 0.1
 
@@ -34,7 +35,7 @@ def teacher_student() -> tuple[Inputs, Targets]:
     Example:
         >>> inputs, classes = teacher_student()
         >>> inputs.shape, np.unique(classes).tolist()
-        ((1200, 16), [0, 1, 2, 3])
+        ((1500, 6), [0, 1, 2, 3])
     """
     inputs = _normal("teacher_student/inputs", TEACHER_ROWS, TEACHER_INPUTS)
     hidden = _normal("teacher_student/hidden", TEACHER_WIDTH, TEACHER_INPUTS) / math.sqrt(TEACHER_INPUTS)

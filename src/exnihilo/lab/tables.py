@@ -18,8 +18,10 @@ from exnihilo.errors import DataError, MissingExtraError
 Kind = Literal["classification", "regression"]
 KINDS: tuple[Kind, ...] = ("classification", "regression")
 
-# Integers with at most this many distinct values are read as classes (digits has 10, a quality grade rarely over 20);
-# more are counts or measurements.
+# The fewest rows of a class that give each part of a 60/20/20 split one row (3, 1, 1).
+MIN_ROWS_PER_CLASS = 5
+# Integers with at most this many distinct values, of enough rows each on average, are read as classes (digits has 10, a
+# quality grade rarely over 20); more are counts or measurements.
 MAX_INFERRED_CLASSES = 20
 
 # The column, or the array of an .npz file, that is the target where none is named.
@@ -152,8 +154,8 @@ def read_arrays(x: object, y: object, label: str, *, target_name: str = "y") -> 
 def interpret(table: Table, kind: Kind | None) -> Examples:
     """Decides what the target means.
 
-    Text and booleans are classes; integers are classes where at most ``MAX_INFERRED_CLASSES`` distinct values occur;
-    everything else is a regression. ``kind`` overrides it.
+    Text and booleans are classes; integers are classes where at most ``MAX_INFERRED_CLASSES`` distinct values occur,
+    each in ``MIN_ROWS_PER_CLASS`` rows on average; everything else is a regression. ``kind`` overrides it.
 
     Raises:
         DataError: A constant target, or text where numbers are asked.
@@ -164,7 +166,7 @@ def interpret(table: Table, kind: Kind | None) -> Examples:
             f"The target '{table.target_name}' of {table.label} is constant: every row has {_shown(values[0])}.",
             fix="name another column as the target, or add rows with other values",
         )
-    found = kind or _inferred_kind(values)
+    found = kind or _inferred_kind(values, len(table.target))
     if found == "classification":
         names = tuple(str(value) for value in values.tolist())
         targets: npt.NDArray[Any] = codes.reshape(-1).astype(np.int64)
@@ -181,15 +183,15 @@ def interpret(table: Table, kind: Kind | None) -> Examples:
     return Examples(kind=found, inputs=table.inputs, targets=targets[:, None], image_shape=table.image_shape)
 
 
-def _inferred_kind(values: npt.NDArray[Any]) -> Kind:
-    if values.dtype.kind in "bU" or (values.dtype.kind in "iu" and len(values) <= MAX_INFERRED_CLASSES):
-        return "classification"
-    return "regression"
+def _inferred_kind(values: npt.NDArray[Any], num_rows: int) -> Kind:
+    few = len(values) <= min(MAX_INFERRED_CLASSES, num_rows // MIN_ROWS_PER_CLASS)
+    return "classification" if values.dtype.kind in "bU" or (values.dtype.kind in "iu" and few) else "regression"
 
 
 def _read_npz(path: Path, label: str) -> Mapping[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since np.load leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:
         # A damaged archive shows itself as any of a dozen exceptions of zipfile, zlib and numpy.
@@ -266,11 +268,12 @@ def _columns_to_table(columns: Mapping[str, npt.NDArray[Any]], target: str, labe
 def _require_name(name: str, known: list[str], label: str, *, noun: str) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
+    is_one_text = len(known) == 1 and any(mark in known[0] for mark in ";\t|")
+    near = [] if is_one_text else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if is_one_text:
+        fix = "separate the columns by commas: the header holds ';', '|' or tabs instead"
+    elif near:
         fix = f"target='{near[0]}'" if name != INPUTS_ARRAY else f"rename '{near[0]}' to '{INPUTS_ARRAY}'"
-    elif len(known) == 1 and any(mark in known[0] for mark in ";\t|"):
-        fix = "separate the columns by commas: the header holds no comma but ';', '|' or tabs"
     elif noun == "column":
         fix = f"name the target column: target='{known[-1]}'"
     else:

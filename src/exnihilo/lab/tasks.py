@@ -17,13 +17,12 @@ from exnihilo.errors import DataError, InvalidValueError, UnknownNameError
 from exnihilo.fills import Key, permutation
 from exnihilo.lab.generated import GENERATED
 from exnihilo.lab.sources import SHIPPED, Arrays, Builtin, File, Source, content_hash, read
-from exnihilo.lab.tables import KINDS, Examples, Kind, Table, interpret, read_arrays, read_file
+from exnihilo.lab.tables import KINDS, MIN_ROWS_PER_CLASS, Examples, Kind, Table, interpret, read_arrays, read_file
 
 # The shares of a split, of each class where there are classes, in tenths: training takes what the other two leave.
 VALIDATION_TENTHS = 2
 TEST_TENTHS = 2
-# The fewest rows that give each part of a class one row (3, 1, 1), and each part of a regression two (6, 2, 2).
-MIN_ROWS_PER_CLASS = 5
+# The fewest rows of a regression: each part gets two (6, 2, 2), the fewest that can differ.
 MIN_ROWS = 10
 
 _SHARES = "a split is 60 % training, 20 % validation, 20 % test"
@@ -122,7 +121,7 @@ def from_file(path: str | Path, *, target: str | None = None, kind: Kind | None 
         path: The file. It is read again by each worker, so it must not change while a study runs.
         target: The target's column or array; None takes ``target`` (``y`` in an ``.npz``).
         kind: ``"classification"`` or ``"regression"``; None infers it: text, booleans, and integers with at most 20
-            distinct values are classes, everything else is a regression.
+            distinct values, of five rows each on average, are classes; everything else is a regression.
 
     Returns:
         A task whose name is the file's stem and eight digits of the hash of its rows.
