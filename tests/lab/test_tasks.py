@@ -152,7 +152,7 @@ def test_inputs_and_regression_targets_are_standardized_by_the_training_rows_alo
 
 
 def test_a_column_that_is_constant_in_the_training_rows_becomes_exactly_zero():
-    # 0.1 is no float: the computed std of equal values is a residue of about 1e-17, and dividing by it would give ±1.
+    # 0.1 is no float: a std of equal values that is not exactly 0 would blow their residue up to ±1.
     x = np.column_stack([np.full(50, 0.1), np.arange(50.0)])
     task = from_arrays(x, np.arange(50) % 2, name="constant")
     parts = split(task, load(task), seed=0)

@@ -94,6 +94,12 @@ def test_the_name_is_the_stem_with_eight_hex_digits_that_follow_the_rows(tmp_pat
     assert len({task.name.rsplit("-", 1)[1] for task in (first, second, other_target)}) == 3
 
 
+def test_the_same_inputs_with_other_targets_are_another_task():
+    x = np.arange(20.0).reshape(10, 2)
+    assert from_arrays(x, [0, 1] * 5).name != from_arrays(x, [1, 0] * 5).name
+    assert from_arrays(x, [0, 1] * 5).name != from_arrays(x, [0, 1] * 5, kind="regression").name
+
+
 def test_images_keep_their_shape_and_are_flattened():
     x = np.arange(10 * 2 * 3 * 4, dtype=np.float32).reshape(10, 2, 3, 4)
     task = from_arrays(x, [0, 1] * 5)

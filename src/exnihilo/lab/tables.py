@@ -197,7 +197,7 @@ def _read_npz(path: Path, label: str) -> Mapping[str, npt.NDArray[Any]]:
         # A damaged archive shows itself as any of a dozen exceptions of zipfile, zlib and numpy.
         raise DataError(
             f"The file {label} cannot be read as .npz.",
-            context=[f"reason: {_first_line(error)}"],
+            context=[f"reason: {str(error).partition(chr(10))[0]}"],
             fix="save plain arrays of numbers: numpy.savez('data.npz', x=x, y=y)",
         ) from error
 
@@ -218,7 +218,7 @@ def _read_columns(path: Path, label: str) -> Mapping[str, npt.NDArray[Any]]:
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"The file {label} cannot be read as {'CSV' if is_csv else 'Parquet'}.",
-            context=[f"reason: {_first_line(error)}"],
+            context=[f"reason: {str(error).partition(chr(10))[0]}"],
             fix="check that each line has as many commas as the header, and that the text is UTF-8"
             if is_csv
             else "write it again, with pandas: table.to_parquet('data.parquet')",
@@ -349,7 +349,3 @@ def _listed(names: list[str], noun: str, *, limit: int = 12) -> str:
 def _shown(value: object, *, limit: int = 40) -> str:
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

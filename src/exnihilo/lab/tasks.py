@@ -255,11 +255,10 @@ def _part_numbers(num_rows: int) -> npt.NDArray[np.int64]:
 
 def _standardized(values: npt.NDArray[np.float32], train_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     train = values[train_rows].astype(np.float64)
-    # A constant column's computed std is rounding residue, not always 0: constancy is told by the extremes.
-    constant = train.min(axis=0) == train.max(axis=0)
-    std = np.where(constant, 1.0, train.std(axis=0))
-    mean = np.where(constant, train[0], train.mean(axis=0))
-    return ((values.astype(np.float64) - mean) / std).astype(np.float32)
+    std = train.std(axis=0)
+    # Exactly 0 for a constant column: equal float32 numbers add up in float64 without rounding.
+    std[std == 0.0] = 1.0
+    return ((values.astype(np.float64) - train.mean(axis=0)) / std).astype(np.float32)
 
 
 def _require_varied_targets(
