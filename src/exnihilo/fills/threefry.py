@@ -1,6 +1,6 @@
 """Threefry2x32-20: the block cipher that turns a key and a counter into two random words.
 
-Salmon, Moraes, Dror, Shaw (2011), *Parallel Random Numbers: As Easy as 1, 2, 3*, section 3.2 and table 2.
+Salmon, Moraes, Dror, Shaw (2011), *Parallel Random Numbers: As Easy as 1, 2, 3*.
 """
 
 # R keys, B blocks of one counter each

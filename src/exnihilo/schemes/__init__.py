@@ -1,0 +1,58 @@
+"""Schemes: laws for the values of one tensor, each with a promise that can be tested."""
+
+from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
+from exnihilo.schemes.noisy import Noisy
+from exnihilo.schemes.normal import Normal
+from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.sparse import Sparse
+from exnihilo.schemes.torch_default import TorchDefault
+from exnihilo.schemes.truncated_normal import TruncatedNormal
+from exnihilo.schemes.uniform import Uniform
+from exnihilo.schemes.variance_scaling import (
+    VarianceScaling,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+
+glorot_normal = xavier_normal
+glorot_uniform = xavier_uniform
+kaiming_normal = he_normal
+kaiming_uniform = he_uniform
+
+__all__ = [
+    "ALIASES",
+    "SCHEMES",
+    "Constant",
+    "DeltaOrthogonal",
+    "Dirac",
+    "Identity",
+    "Noisy",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Scheme",
+    "Sparse",
+    "TorchDefault",
+    "TruncatedNormal",
+    "Uniform",
+    "VarianceScaling",
+    "Zeros",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "scheme_named",
+    "xavier_normal",
+    "xavier_uniform",
+]

@@ -1,0 +1,71 @@
+"""The schemes by name."""
+
+from collections.abc import Callable, Mapping
+
+from exnihilo.errors import UnknownNameError
+from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.noisy import Noisy
+from exnihilo.schemes.normal import Normal
+from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.sparse import Sparse
+from exnihilo.schemes.torch_default import TorchDefault
+from exnihilo.schemes.truncated_normal import TruncatedNormal
+from exnihilo.schemes.uniform import Uniform
+from exnihilo.schemes.variance_scaling import (
+    VarianceScaling,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+
+SCHEMES: Mapping[str, Callable[[], Scheme]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "constant": Constant,
+    "normal": Normal,
+    "uniform": Uniform,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "lecun_normal": lecun_normal,
+    "lecun_uniform": lecun_uniform,
+    "xavier_normal": xavier_normal,
+    "xavier_uniform": xavier_uniform,
+    "he_normal": he_normal,
+    "he_uniform": he_uniform,
+    "orthogonal": Orthogonal,
+    "delta_orthogonal": DeltaOrthogonal,
+    "identity": Identity,
+    "dirac": Dirac,
+    "sparse": Sparse,
+    "noisy": Noisy,
+    "torch_default": TorchDefault,
+}
+
+# Second names of the same schemes: the authors' first names or last names, as other libraries have them.
+ALIASES: Mapping[str, str] = {
+    "glorot_normal": "xavier_normal",
+    "glorot_uniform": "xavier_uniform",
+    "kaiming_normal": "he_normal",
+    "kaiming_uniform": "he_uniform",
+}
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of that name or alias, with its default options.
+
+    Raises:
+        UnknownNameError: There is none; the nearest known name is suggested.
+
+    Example:
+        >>> scheme_named("kaiming_normal") == he_normal()
+        True
+    """
+    name = ALIASES.get(name, name)
+    if name not in SCHEMES:
+        raise UnknownNameError.of("scheme", name, [*SCHEMES, *ALIASES])
+    return SCHEMES[name]()
