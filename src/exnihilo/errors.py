@@ -6,6 +6,7 @@
     ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
+    ├── WorkerError           a worker process that died                             (also RuntimeError)
     ├── OutputError           a folder or file that cannot be written                (also OSError)
     └── MissingExtraError     an optional dependency that is not installed           (also ImportError)
 
@@ -104,6 +105,12 @@ class LedgerError(ExnihiloError, RuntimeError):
     """A ledger that is corrupt, or was written by another version."""
 
     code = "ledger"
+
+
+class WorkerError(ExnihiloError, RuntimeError):
+    """A worker process that died while it trained."""
+
+    code = "worker"
 
 
 class OutputError(ExnihiloError, OSError):

@@ -18,7 +18,9 @@ class Metric:
         higher_is_better: The direction.
         read: The number, from a run that did not diverge and the study's target.
         tuned_by: The metric, of validation data alone, by which learning rates are chosen for it.
-        failed: What a run that diverged is counted as: the worst that the metric can say.
+        worst: What a run without a finite number is counted as, and the worst that any other run is; None takes the
+            steps of the run. A constant prediction has an R² of 0, a loss of 1 on a standardized regression and of 2.3
+            on ten balanced classes: a loss of 10 is worse than knowing nothing.
         needs_target: The study must name a ``target``.
     """
 
@@ -27,39 +29,31 @@ class Metric:
     higher_is_better: bool
     read: Callable[[RunRecord, float], float]
     tuned_by: str
-    failed: float
+    worst: float | None
     needs_target: bool = False
 
     def of(self, record: RunRecord, target: float | None = None) -> float:
-        """The run's number; ``failed`` where it diverged, and never NaN."""
-        value = math.nan if record.diverged else self.read(record, math.nan if target is None else target)
-        return self.failed if math.isnan(value) else value
+        """The run's number; NaN where it diverged, infinite where it never reached the target."""
+        return math.nan if record.diverged else self.read(record, math.nan if target is None else target)
 
-
-def is_failure(record: RunRecord) -> bool:
-    """The run diverged, or no weight of it ever moved."""
-    return record.diverged or not record.moved
-
-
-def _score(value: float) -> float:
-    """A score that is no worse than failing: R² has no floor of its own, accuracy has this one."""
-    return max(value, 0.0)
+    def worst_of(self, steps: int) -> float:
+        """The worst number of a run of ``steps`` steps."""
+        return float(steps) if self.worst is None else self.worst
 
 
 def _first(steps: tuple[int, ...], reached: list[bool]) -> float:
+    """The first step that reached the target; infinite, and so censored at the run's steps, where none did."""
     return next((float(step) for step, is_reached in zip(steps, reached, strict=True) if is_reached), math.inf)
 
 
-# A score is the accuracy of a classification and R² of a regression, taken as 0 where it is below; a diverged run's
-# score is 0 and its loss infinite. Steps are counted at the evaluations; a target that is never reached takes for ever.
 _ALL = (
     Metric(
         name="test_score",
         title="test score",
-        read=lambda record, _: _score(record.test_score),
+        read=lambda record, _: record.test_score,
         higher_is_better=True,
         tuned_by="validation_score",
-        failed=0.0,
+        worst=0.0,
     ),
     Metric(
         name="test_loss",
@@ -67,15 +61,15 @@ _ALL = (
         read=lambda record, _: record.test_loss,
         higher_is_better=False,
         tuned_by="validation_loss",
-        failed=math.inf,
+        worst=10.0,
     ),
     Metric(
         name="validation_score",
         title="validation score after the last step",
-        read=lambda record, _: _score(record.validation_score[-1]),
+        read=lambda record, _: record.validation_score[-1],
         higher_is_better=True,
         tuned_by="validation_score",
-        failed=0.0,
+        worst=0.0,
     ),
     Metric(
         name="validation_loss",
@@ -83,15 +77,15 @@ _ALL = (
         read=lambda record, _: record.validation_loss[-1],
         higher_is_better=False,
         tuned_by="validation_loss",
-        failed=math.inf,
+        worst=10.0,
     ),
     Metric(
         name="train_score",
         title="training score after the last step",
-        read=lambda record, _: _score(record.train_score[-1]),
+        read=lambda record, _: record.train_score[-1],
         higher_is_better=True,
         tuned_by="validation_score",
-        failed=0.0,
+        worst=0.0,
     ),
     Metric(
         name="train_loss",
@@ -99,15 +93,15 @@ _ALL = (
         read=lambda record, _: record.train_loss[-1],
         higher_is_better=False,
         tuned_by="validation_loss",
-        failed=math.inf,
+        worst=10.0,
     ),
     Metric(
         name="gap",
         title="generalization gap: training score minus test score",
-        read=lambda record, _: _score(record.train_score[-1]) - _score(record.test_score),
+        read=lambda record, _: record.train_score[-1] - record.test_score,
         higher_is_better=False,
         tuned_by="validation_score",
-        failed=1.0,
+        worst=1.0,
     ),
     Metric(
         name="steps_to_train_loss",
@@ -115,7 +109,7 @@ _ALL = (
         read=lambda record, target: _first(record.evaluation_steps, [loss <= target for loss in record.train_loss]),
         higher_is_better=False,
         tuned_by="validation_loss",
-        failed=math.inf,
+        worst=None,
         needs_target=True,
     ),
     Metric(
@@ -126,7 +120,7 @@ _ALL = (
         ),
         higher_is_better=False,
         tuned_by="steps_to_validation_score",
-        failed=math.inf,
+        worst=None,
         needs_target=True,
     ),
 )

@@ -79,6 +79,15 @@ class Network:
                 fix="Network(kind='cnn', norm='batch')",
             )
 
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures, such as ``mlp 2x32 relu``."""
+        extras = ["residual"] if self.residual else []
+        extras += ["gate"] if self.gate else []
+        extras += [f"{self.norm} norm"] if self.norm != "none" else []
+        extras += [f"dropout {self.dropout:g}"] if self.dropout else []
+        return " ".join([self.kind, f"{self.depth}x{self.width}", self.activation, *extras])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -126,6 +135,11 @@ class Optimizer:
                 f"Optimizer.weight_decay is {self.weight_decay}; it must be finite and not negative.",
                 fix="weight_decay=0.0",
             )
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures, such as ``adamw(0.01)``."""
+        return f"{self.name}({self.weight_decay:g})" if self.weight_decay else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,227 @@
+"""Which runs a study needs next, and what it says when there are none: pure functions of the records so far.
+
+Tuning runs come first, then the rates that an optimum at the edge adds, then the judging runs of the first look, then
+those of the next look for the comparisons that are still undecided. A study that was killed has no other state.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from exnihilo.errors import InvalidValueError
+from exnihilo.lab.records import Run, RunRecord, Start, Verdict
+from exnihilo.lab.study import Cell, Study
+from exnihilo.lab.tuning import choose_rate
+from exnihilo.lab.verdict import compare, pair_records
+
+Records = Mapping[Run, RunRecord] | Iterable[RunRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How far the choice of the learning rates of one cell has come.
+
+    Args:
+        cell: The cell.
+        rates: The grid, with the rates that edge optima added so far.
+        chosen: The rate of each start; empty while runs are missing.
+        at_edge: Starts whose best rate is the last of a grid that may grow no more: a better one may lie beyond.
+        missing: Runs that are needed before anything more can be said.
+    """
+
+    cell: Cell
+    rates: tuple[float, ...]
+    chosen: Mapping[Start, float]
+    at_edge: frozenset[Start]
+    missing: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A start against the baseline in one cell, each at its own rate."""
+
+    cell: Cell
+    start: Start
+    baseline: Start
+    lr: float
+    baseline_lr: float
+
+    def name(self, study: Study) -> str:
+        """What is compared with what, and where; unique in the study."""
+        where = [self.cell.task, self.cell.network.label, self.cell.optimizer.label]
+        where += [f"lr {self.lr:g}"] if study.policy == "grid" else []
+        return f"{self.start.label} vs {self.baseline.label}: {', '.join(where)}"
+
+
+def pending(study: Study, records: Records) -> tuple[Run, ...]:
+    """The runs that the study needs next, each once; empty when it is done.
+
+    Args:
+        study: The study.
+        records: Finished runs, of this study and any others.
+    """
+    found = by_run(records)
+    tunings = tunings_of(study, found)
+    missing = [run for tuning in tunings for run in tuning.missing]
+    first = [run for arm in _arms(study, tunings) for run in _judging_runs(study, *arm, study.looks[0])]
+    missing += [run for run in first if run not in found]
+    if missing or study.baseline is None:
+        return tuple(dict.fromkeys(missing))
+    return _next_look(study, tunings, found)
+
+
+def judge(study: Study, records: Records) -> tuple[Verdict, ...]:
+    """The verdicts on all comparisons of the study, as one family; none where it has no baseline.
+
+    Raises:
+        InvalidValueError: Runs of the tuning or of the first look are missing.
+    """
+    found = by_run(records)
+    tunings = tunings_of(study, found)
+    needed = [run for tuning in tunings for run in tuning.missing]
+    needed += [run for arm in _arms(study, tunings) for run in _judging_runs(study, *arm, study.looks[0])]
+    num_missing = sum(run not in found for run in needed)
+    if num_missing:
+        raise InvalidValueError(
+            f"Study '{study.name}' cannot be judged yet: at least {num_missing} runs are missing.",
+            fix="run all that pending(study, records) names, until it is empty",
+        )
+    return _verdicts(study, comparisons_of(study, tunings), found)
+
+
+def chosen_rates(study: Study, records: Records) -> Mapping[tuple[Cell, Start], float]:
+    """The learning rate of each start in each cell whose tuning is finished; empty for the policy ``"grid"``."""
+    return {
+        (tuning.cell, start): lr for tuning in tunings_of(study, by_run(records)) for start, lr in tuning.chosen.items()
+    }
+
+
+def by_run(records: Records) -> Mapping[Run, RunRecord]:
+    """The records by their runs."""
+    if isinstance(records, Mapping):
+        return cast(Mapping[Run, RunRecord], records)
+    return {record.run: record for record in records}
+
+
+def tunings_of(study: Study, found: Mapping[Run, RunRecord]) -> tuple[Tuning, ...]:
+    """How far each cell's tuning has come; none for the policy ``"grid"``."""
+    return tuple(_tuning(study, cell, found) for cell in study.cells) if study.policy == "tuned" else ()
+
+
+def comparisons_of(study: Study, tunings: Iterable[Tuning]) -> tuple[Comparison, ...]:
+    """Every comparison of the cells that are tuned (of all cells, for the policy ``"grid"``)."""
+    if study.baseline is None:
+        return ()
+    rates: dict[Cell, list[Mapping[Start, float]]] = {}
+    if study.policy == "grid":
+        rates = {cell: [dict.fromkeys(study.arms, lr) for lr in study.lrs] for cell in study.cells}
+    else:
+        rates = {tuning.cell: [tuning.chosen] for tuning in tunings if tuning.chosen}
+    return tuple(
+        Comparison(cell=cell, start=start, baseline=study.baseline, lr=of[start], baseline_lr=of[study.baseline])
+        for cell, choices in rates.items()
+        for of in choices
+        for start in study.arms
+        if start != study.baseline
+    )
+
+
+def _tuning(study: Study, cell: Cell, found: Mapping[Run, RunRecord]) -> Tuning:
+    rates = study.lrs
+    seeds = [study.tuning_seed(index) for index in range(study.tuning_seeds)]
+    scores: dict[Start, dict[float, list[float]]] = {start: {} for start in study.arms}
+    if len(rates) == 1:  # nothing to choose from
+        return Tuning(
+            cell=cell, rates=rates, chosen=dict.fromkeys(study.arms, rates[0]), at_edge=frozenset(), missing=()
+        )
+    while True:
+        missing: list[Run] = []
+        for start, of_rate in scores.items():
+            for lr in rates:
+                if lr in of_rate:
+                    continue
+                runs = [study.run(cell, start, lr, seed) for seed in seeds]
+                missing += [run for run in runs if run not in found]
+                if not missing:
+                    of_rate[lr] = [study.tuned_by.of(found[run], study.target) for run in runs]
+        if missing:
+            return Tuning(cell=cell, rates=rates, chosen={}, at_edge=frozenset(), missing=tuple(missing))
+        best = {
+            start: choose_rate(of_rate, higher_is_better=study.tuned_by.higher_is_better)
+            for start, of_rate in scores.items()
+        }
+        at_edge = {start: lr for start, (lr, is_edge) in best.items() if is_edge}
+        grown = _extended(study, rates, at_edge.values())
+        if grown == rates:
+            chosen = {start: lr for start, (lr, _) in best.items()}
+            return Tuning(cell=cell, rates=rates, chosen=chosen, at_edge=frozenset(at_edge), missing=())
+        rates = grown
+
+
+def _extended(study: Study, rates: tuple[float, ...], edges: Iterable[float]) -> tuple[float, ...]:
+    """The grid, one rate longer on each side that some start's optimum lies at and that may still grow."""
+    wanted = set(edges)
+    num_below, num_above = rates.index(study.lrs[0]), len(rates) - 1 - rates.index(study.lrs[-1])
+    below = [rates[0] * study.lrs[0] / study.lrs[1]] if rates[0] in wanted and num_below < study.extend else []
+    above = [rates[-1] * study.lrs[-1] / study.lrs[-2]] if rates[-1] in wanted and num_above < study.extend else []
+    return (*map(_rounded, below), *rates, *map(_rounded, above))
+
+
+def _rounded(lr: float) -> float:
+    return float(f"{lr:.6g}")  # 0.3 and not 0.30000000000000004: rates are read by people
+
+
+def _arms(study: Study, tunings: Iterable[Tuning]) -> list[tuple[Cell, Start, float]]:
+    """Every (cell, start, rate) that is judged, of the cells that are tuned."""
+    if study.policy == "grid":
+        return [(cell, start, lr) for cell in study.cells for start in study.arms for lr in study.lrs]
+    return [(tuning.cell, start, lr) for tuning in tunings for start, lr in tuning.chosen.items()]
+
+
+def _judging_runs(study: Study, cell: Cell, start: Start, lr: float, n: int) -> list[Run]:
+    return [study.run(cell, start, lr, study.judging_seed(index)) for index in range(n)]
+
+
+def _next_look(study: Study, tunings: tuple[Tuning, ...], found: Mapping[Run, RunRecord]) -> tuple[Run, ...]:
+    comparisons = comparisons_of(study, tunings)
+    wanted: dict[Run, None] = {}
+    for comparison, verdict in zip(comparisons, _verdicts(study, comparisons, found), strict=True):
+        size = next((look for look in study.looks if look > verdict.n), None)
+        if verdict.outcome == "undecided" and size is not None:
+            cell = comparison.cell
+            wanted |= dict.fromkeys(_judging_runs(study, cell, comparison.start, comparison.lr, size))
+            wanted |= dict.fromkeys(_judging_runs(study, cell, comparison.baseline, comparison.baseline_lr, size))
+    return tuple(run for run in wanted if run not in found)
+
+
+def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[Run, RunRecord]) -> tuple[Verdict, ...]:
+    if not comparisons:
+        return ()
+    metric = study.judged_by
+
+    def value(record: RunRecord) -> float:
+        return metric.of(record, study.target)
+
+    def records_of(cell: Cell, start: Start, lr: float) -> list[RunRecord]:
+        runs = _judging_runs(study, cell, start, lr, study.looks[-1])
+        return [found[run] for run in runs if run in found]
+
+    pairs = {
+        comparison.name(study): pair_records(
+            records_of(comparison.cell, comparison.start, comparison.lr),
+            records_of(comparison.cell, comparison.baseline, comparison.baseline_lr),
+            value,
+        )
+        for comparison in comparisons
+    }
+    verdicts = compare(
+        pairs,
+        margin=study.margin,
+        alpha=study.alpha,
+        looks=study.looks,
+        higher_is_better=metric.higher_is_better,
+        worst=metric.worst_of(study.steps),
+    )
+    if study.vary_split:
+        return verdicts
+    return tuple(replace(verdict, rule=f"{verdict.rule} On one data split.") for verdict in verdicts)
