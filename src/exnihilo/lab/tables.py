@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exnihilo.errors import DataError, MissingExtraError
+from exnihilo.lab.columns import MEND_ARRAY_TARGET, MEND_ARRAYS, finite_column, require_complete_target, shown
 
 Kind = Literal["classification", "regression"]
 KINDS: tuple[Kind, ...] = ("classification", "regression")
@@ -139,8 +140,10 @@ def read_arrays(x: object, y: object, label: str, *, target_name: str = "y") -> 
             fix="pass y.astype(str) for classes, or y.astype('float32') for a regression",
         )
     flat = inputs.reshape(len(inputs), -1)
-    columns = [_finite_column(f"{INPUTS_ARRAY}[:, {i}]", flat[:, i], label) for i in range(flat.shape[1])]
-    _require_complete_target(target_name, target, label)
+    columns = [
+        finite_column(f"{INPUTS_ARRAY}[:, {i}]", flat[:, i], label, mend=MEND_ARRAYS) for i in range(flat.shape[1])
+    ]
+    require_complete_target(target_name, target, label, mend=MEND_ARRAY_TARGET)
     shape = tuple(int(size) for size in inputs.shape[1:])
     return Table(
         label=label,
@@ -163,7 +166,7 @@ def interpret(table: Table, kind: Kind | None) -> Examples:
     values, codes = np.unique(table.target, return_inverse=True)
     if len(values) < 2:
         raise DataError(
-            f"The target '{table.target_name}' of {table.label} is constant: every row has {_shown(values[0])}.",
+            f"The target '{table.target_name}' of {table.label} is constant: every row has {shown(values[0])}.",
             fix="name another column as the target, or add rows with other values",
         )
     found = kind or _inferred_kind(values, len(table.target))
@@ -176,10 +179,10 @@ def interpret(table: Table, kind: Kind | None) -> Examples:
     if table.target.dtype.kind == "U":
         raise DataError(
             f"The target '{table.target_name}' of {table.label} is text; a regression needs numbers.",
-            context=[f"found: {_shown(table.target[0])} in row 1"],
+            context=[f"found: {shown(table.target[0])} in row 1"],
             fix="kind='classification', or name another column as the target",
         )
-    targets = _finite_column(table.target_name, table.target, table.label, noun="Target column")
+    targets = finite_column(table.target_name, table.target, table.label, noun="Target column")
     return Examples(kind=found, inputs=table.inputs, targets=targets[:, None], image_shape=table.image_shape)
 
 
@@ -257,9 +260,9 @@ def _columns_to_table(columns: Mapping[str, npt.NDArray[Any]], target: str, labe
         )
     if len(columns[target]) == 0:
         raise DataError(f"The file {label} has a header but no rows.", fix="save it again, with its rows")
-    inputs = [_finite_column(name, values, label) for name, values in features.items()]
+    inputs = [finite_column(name, values, label) for name, values in features.items()]
     values = columns[target]
-    _require_complete_target(target, values, label)
+    require_complete_target(target, values, label)
     if values.dtype.kind == "O":
         values = np.array([str(value) for value in values])
     return Table(label=label, inputs=np.stack(inputs, axis=1), target=values, target_name=target)
@@ -282,57 +285,6 @@ def _require_name(name: str, known: list[str], label: str, *, noun: str) -> None
     raise DataError(f"The file {label} has no {noun} '{name}'.{hint}", context=[_listed(known, noun)], fix=fix)
 
 
-def _finite_column(
-    name: str, values: npt.NDArray[Any], label: str, *, noun: str = "Feature column"
-) -> npt.NDArray[np.float32]:
-    """The column in float32, or an error that names its first value that is no finite number."""
-    numbers = values if values.dtype.kind in "biuf" else np.array([_number(value) for value in values])
-    if numbers.dtype.kind == "O":
-        row = next(i for i, number in enumerate(numbers) if number is None)
-        shown = _shown(values[row])
-        what = f"no value (row {row + 1})" if values[row] is None else f"{shown} in row {row + 1}; it must be a number"
-        raise DataError(
-            f"{noun} '{name}' of {label} has {what}.",
-            context=["rows are counted from 1, below the header"],
-            fix=f"remove the column, or make numbers of it, with pandas: pandas.get_dummies(table, columns=['{name}'])",
-        )
-    with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
-    broken = np.flatnonzero(~np.isfinite(narrow))
-    if len(broken):
-        row = int(broken[0])
-        value = float(numbers[row])
-        what = "NaN or nothing" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:g}, over float32,"
-        raise DataError(
-            f"{noun} '{name}' of {label} has {what} in row {row + 1}.",
-            context=[f"{len(broken)} of {len(numbers)} rows have such a value; rows are counted from 1"],
-            fix=f"remove these rows or fill them, with pandas: table.dropna(subset=['{name}'])",
-        )
-    return narrow
-
-
-def _require_complete_target(name: str, values: npt.NDArray[Any], label: str) -> None:
-    if values.dtype.kind == "f":
-        missing = np.flatnonzero(~np.isfinite(values))
-    elif values.dtype.kind == "O":
-        missing = np.flatnonzero([value is None or value == "" for value in values])
-    else:
-        return
-    if len(missing):
-        raise DataError(
-            f"The target '{name}' of {label} has no finite value in row {int(missing[0]) + 1}.",
-            context=[f"{len(missing)} of {len(values)} rows have none; rows are counted from 1, below the header"],
-            fix=f"remove these rows, with pandas: table.dropna(subset=['{name}'])",
-        )
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value)  # pyright: ignore[reportArgumentType]  # what cannot be a number raises
-    except (TypeError, ValueError):
-        return None
-
-
 def _near_files(path: Path) -> list[str]:
     if not path.parent.is_dir():
         return [f"the folder '{path.parent}' does not exist either"]
@@ -344,8 +296,3 @@ def _near_files(path: Path) -> list[str]:
 def _listed(names: list[str], noun: str, *, limit: int = 12) -> str:
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
     return f"found {noun}s: {', '.join(names[:limit])}{more}"
-
-
-def _shown(value: object, *, limit: int = 40) -> str:
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= limit else f"{text[:limit]}..."
