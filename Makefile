@@ -1,0 +1,46 @@
+# Each target does its own set-up from a fresh clone: a virtual environment in .venv, pinned versions, this package.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := report
+
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PRESET ?= quick
+OUT ?= report
+
+# One thread a process: the work is spread over processes, and two thread pools on the same cores slow each other down.
+export OMP_NUM_THREADS := 1
+# The tests and the report need no network; what tries to reach one shall fail at once.
+export HF_HUB_OFFLINE := 1
+
+PYTEST := $(BIN)/pytest -q -n $(WORKERS)
+
+.PHONY: setup report test slow lint readme clean
+
+setup: $(VENV)/.complete
+
+$(VENV)/.complete: pyproject.toml constraints.txt scripts/setup.sh
+	@scripts/setup.sh $(VENV) -e '.[lab,dev]'
+	@touch $@
+
+report: setup ## the 24 answers, as report/index.html and report/results.json
+	@$(BIN)/exnihilo claims --preset $(PRESET) --out $(OUT)
+
+test: setup ## the quick tests and every docstring's example
+	@$(PYTEST) -m 'not slow'
+
+slow: setup ## the tests that take more than a few seconds
+	@$(PYTEST) -m slow
+
+lint: setup ## style, format, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+readme: setup ## writes the outputs that README.md shows
+	@$(BIN)/python scripts/write_readme.py
+
+clean: ## the environment and what was built; reports and their ledgers stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

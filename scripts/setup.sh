@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with every version pinned, and this package in it.
+#   scripts/setup.sh .venv -e '.[lab,dev]'        what `make` uses: the working tree itself
+#   scripts/setup.sh DIR dist/exnihilo-*.whl      a built wheel, core dependencies only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$1
+shift
+
+python=""
+for candidate in "${PYTHON:-}" python3.11 python3; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "No Python 3.11 or newer was found: neither python3.11 nor python3 is one." >&2
+    echo "  Fix: install it (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2
+    exit 2
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    echo "$($python --version) has no venv module." >&2
+    echo "  Fix: apt-get install python3-venv" >&2
+    exit 2
+fi
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+install() { "$venv/bin/python" -m pip install -qq -c constraints.txt "$@"; }
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+
+# The CPU build, from the configured index where it has it, else from PyTorch's own; else (macOS) the plain one.
+torch=$(grep '^torch==' constraints.txt)
+if ! "$venv/bin/python" -m pip show -qq torch 2>/dev/null; then
+    echo "exnihilo: installing $torch and the rest into $venv (once, some minutes)"
+    install "$torch+cpu" 2>/dev/null ||
+        install --index-url https://download.pytorch.org/whl/cpu "$torch" 2>/dev/null ||
+        install "$torch"
+fi
+install "$@"

@@ -1,0 +1,10 @@
+"""The lab needs a CPU; gigabytes of CUDA packages must not come along."""
+
+from importlib.metadata import distributions
+
+
+def test_no_cuda_package_is_installed():
+    names = {(distribution.metadata["Name"] or "").lower() for distribution in distributions()}
+    assert "torch" in names
+    cuda = sorted(name for name in names if name.startswith(("nvidia-", "cuda-", "triton", "pytorch-triton")))
+    assert cuda == []
