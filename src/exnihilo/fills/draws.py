@@ -153,7 +153,8 @@ def _draw(
     _require_range(n, start)
     first_tile, last_tile = start // _TILE, -(-(start + n) // _TILE)
     words_R2 = np.array([key.words for key in keys], np.uint32).reshape(len(keys), 2)
-    out_RTE = np.empty((len(keys), last_tile - first_tile, _TILE), dtype)
+    out = np.empty((len(keys), (last_tile - first_tile) * _TILE), dtype)
+    out_RTE = out.reshape(len(keys), last_tile - first_tile, _TILE)
     # Whole tiles always: an element meets the same vector lanes whatever n is, so that its bits cannot depend on n.
     for rows, tiles in _chunks(len(keys), last_tile - first_tile):
         first_block = (first_tile + tiles.start) * _PAIRS
@@ -162,7 +163,7 @@ def _draw(
         shape_RTP = (len(first), -1, _PAIRS)
         write(first.reshape(shape_RTP), second.reshape(shape_RTP), out_RTE[rows, tiles])
     offset = start - first_tile * _TILE
-    return np.ascontiguousarray(out_RTE.reshape(len(keys), -1)[:, offset : offset + n])
+    return np.ascontiguousarray(out[:, offset : offset + n])
 
 
 def _chunks(num_keys: int, num_tiles: int) -> Iterator[tuple[slice, slice]]:
