@@ -122,7 +122,8 @@ class Ledger:
         Returns:
             Records ordered by identity, equal to those committed to the last bit.
         """
-        return tuple(self._unpacked(*row) for row in self._rows(identities))
+        wanted = self.identities() if identities is None else identities
+        return tuple(self._unpacked(*row) for row in self._rows(wanted))
 
     def commit(self, records: Iterable[RunRecord]) -> None:
         """Add finished runs in one transaction; a run that is there already stays as it is.
@@ -132,7 +133,7 @@ class Ledger:
         """
         rows = {record.run.identity: (record.run, *pack(record)) for record in records}
         with self._transaction():
-            for identity, _, scalars, curves in tuple(self._rows(rows)):
+            for identity, _, scalars, curves in self._rows(rows):
                 if (scalars, curves) != rows[identity][2:]:
                     raise self._conflict(identity, rows[identity][0])
             self._connection.executemany(
@@ -154,20 +155,19 @@ class Ledger:
             ).fetchall()
         return tuple(Declaration(name=n, hash=h, question=q, rule=r, text=t) for n, h, q, r, t in rows)
 
-    def _rows(self, identities: Iterable[str] | None) -> Iterator[tuple[str, str, str, bytes]]:
-        query = "SELECT identity, configuration, scalars, curves FROM runs"
+    def _rows(self, identities: Iterable[str]) -> Iterator[tuple[str, str, str, bytes]]:
+        wanted = sorted(set(identities))
+        for first in range(0, len(wanted), _PARAMETERS_AT_ONCE):
+            yield from self._rows_at_once(wanted[first : first + _PARAMETERS_AT_ONCE])
+
+    def _rows_at_once(self, identities: list[str]) -> list[tuple[str, str, str, bytes]]:
+        marks = ",".join("?" * len(identities))  # marks only: no value enters the statement's text
         with self._translated():
-            if identities is None:
-                yield from self._connection.execute(f"{query} ORDER BY identity")
-                return
-            wanted = sorted(set(identities))
-            for first in range(0, len(wanted), _PARAMETERS_AT_ONCE):
-                part = wanted[first : first + _PARAMETERS_AT_ONCE]
-                marks = ",".join("?" * len(part))
-                yield from self._connection.execute(
-                    f"{query} WHERE identity IN ({marks}) ORDER BY identity",  # marks only: no value enters the text
-                    part,
-                )
+            return self._connection.execute(
+                "SELECT identity, configuration, scalars, curves FROM runs"
+                f" WHERE identity IN ({marks}) ORDER BY identity",
+                identities,
+            ).fetchall()
 
     def _unpacked(self, identity: str, configuration: str, scalars: str, curves: bytes) -> RunRecord:
         try:

@@ -35,7 +35,7 @@ def process_pool(workers: int, executor: Executor | None = None) -> Generator[Ex
         for child in multiprocessing.active_children():
             if child.pid not in others:
                 child.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
