@@ -174,7 +174,9 @@ class Run:
             raise InvalidValueError(f"Run.lr is {self.lr}; a learning rate must be positive and finite.", fix="lr=0.1")
         for name in ("steps", "batch_size", "evaluations", "measurements"):
             if getattr(self, name) < 1:
-                raise InvalidValueError(f"Run.{name} is {getattr(self, name)}; it must be at least 1.", fix=f"{name}=20")
+                raise InvalidValueError(
+                    f"Run.{name} is {getattr(self, name)}; it must be at least 1.", fix=f"{name}=20"
+                )
 
     def canonical(self) -> str:
         """The whole configuration as canonical JSON, numerics version included."""

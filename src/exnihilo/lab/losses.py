@@ -1,0 +1,46 @@
+"""Loss, its gradient and score of many runs at once.
+
+Shape legend: R runs, B samples, O outputs.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from exnihilo.lab.tasks import Task
+
+
+def loss_gradient(task: Task, outputs_RBO: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of each run's mean loss by its outputs, with the bits of ``cross_entropy`` or ``mse_loss`` alone.
+
+    Args:
+        targets: ``R * B`` classes, or ``R * B`` rows of one number.
+    """
+    runs, batch, outputs = outputs_RBO.shape
+    if task.kind == "regression":
+        return (outputs_RBO - targets.view_as(outputs_RBO)) * (2.0 / (batch * outputs))
+    with torch.enable_grad():
+        at = outputs_RBO.detach().requires_grad_()
+        losses = F.cross_entropy(at.flatten(0, 1), targets.flatten(), reduction="none").view(runs, batch)
+        (gradient,) = torch.autograd.grad(losses.mean(1).sum(), at)
+    return gradient
+
+
+def loss_and_score(task: Task, outputs_RBO: Tensor, targets: Tensor) -> tuple[list[float], list[float]]:
+    """Mean loss and score of each run: cross-entropy in nats and accuracy, or mean squared error and R².
+
+    Args:
+        targets: ``[R, B]`` classes, or ``[R, B, 1]`` numbers.
+    """
+    runs, batch = outputs_RBO.shape[:2]
+    if task.kind == "regression":
+        squares = (outputs_RBO - targets).double().square().flatten(1).numpy()
+        centered = targets.double() - targets.double().mean(1, keepdim=True)
+        spread = centered.square().flatten(1).numpy().mean(axis=1)
+        losses = squares.mean(axis=1)
+        return losses.tolist(), (1.0 - losses / spread).tolist()
+    losses = F.cross_entropy(outputs_RBO.reshape(runs * batch, -1), targets.flatten(), reduction="none")
+    right = outputs_RBO.argmax(2) == targets
+    # A run whose outputs are NaN predicts nothing; argmax would quietly count NaN as a class.
+    score = torch.where(torch.isfinite(outputs_RBO).all(2).all(1), right.double().mean(1), torch.nan)
+    return losses.view(runs, batch).double().numpy().mean(axis=1).tolist(), score.tolist()
