@@ -1,0 +1,167 @@
+"""What a claim is: a statement, the studies that put it to the test, and the rule that reads their records."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
+from exnihilo.lab.records import Run, RunRecord, Start, Verdict
+from exnihilo.lab.schedule import Comparison, chosen_rates, comparisons_of, judge, tunings_of
+from exnihilo.lab.study import Cell as Place
+from exnihilo.lab.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """All that a claim's rule may look at.
+
+    Args:
+        preset: The preset.
+        studies: The claim's own studies by name.
+        records: Finished runs, of these studies and others.
+        measured: What the claim's ``measure`` returned; None where it has none.
+    """
+
+    preset: Preset
+    studies: Mapping[str, Study]
+    records: Mapping[Run, RunRecord]
+    measured: Any = None
+
+    @property
+    def num_runs(self) -> int:
+        """Runs that the claim's own studies rest on."""
+        return sum(len(self.runs(name)) for name in self.studies)
+
+    def runs(self, study: str) -> tuple[RunRecord, ...]:
+        """Every finished run of a study, tuning runs too."""
+        of = self.studies[study]
+        return tuple(record for run, record in self.records.items() if _belongs(run, of))
+
+    def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> tuple[RunRecord, ...]:
+        """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``)."""
+        of = self.studies[study]
+        rate = lr if lr is not None else self._rates[study][place, start] if of.policy == "tuned" else of.lrs[0]
+        runs = (of.run(place, start, rate, of.judging_seed(index)) for index in range(of.looks[-1]))
+        return tuple(self.records[run] for run in runs if run in self.records)
+
+    def rate(self, study: str, place: Place, start: Start) -> float:
+        """The chosen learning rate."""
+        return self._rates[study][place, start]
+
+    def verdicts(self, study: str) -> tuple[tuple[Comparison, Verdict], ...]:
+        """Every comparison of a study with its verdict."""
+        of = self.studies[study]
+        return tuple(zip(comparisons_of(of, tunings_of(of, self.records)), judge(of, self.records), strict=True))
+
+    @cached_property
+    def _rates(self) -> Mapping[str, Mapping[tuple[Place, Start], float]]:
+        return {name: chosen_rates(study, self.records) for name, study in self.studies.items()}
+
+
+def _belongs(run: Run, study: Study) -> bool:
+    return (
+        run.start in study.arms
+        and run.network in study.networks
+        and run.optimizer in study.optimizers
+        and run.steps == study.steps
+        and run.batch_size == study.batch_size
+        and run.measurements == study.measurements
+        and run.task in {place.task for place in study.cells}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a claim's rule made of what was found."""
+
+    verdict: ClaimVerdict
+    finding: str
+    evidence: Evidence
+    factor: str | None = None
+
+
+class Studies(Protocol):
+    """Builds a claim's studies."""
+
+    def __call__(self, preset: Preset, seed: int) -> tuple[Study, ...]:
+        """The studies of one preset, on fresh seeds for each base seed."""
+        ...
+
+
+def _no_studies(preset: Preset, seed: int) -> tuple[Study, ...]:
+    del preset, seed
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One row of the article, put to the test.
+
+    Args:
+        id: As in the article's list, such as ``D2``.
+        title: A few words.
+        statement: What is claimed, in our words.
+        basis: ``exact``, ``measured`` or ``explained``.
+        rule: How the verdict follows from what was found, in words, with its numbers.
+        read: The rule itself, a pure function.
+        studies: What is run.
+        measure: What is measured in place, outside of studies: a few seconds at most.
+        snippet: At most 15 lines of plain PyTorch that show it.
+    """
+
+    id: str
+    title: str
+    statement: str
+    basis: Basis
+    rule: str
+    read: Callable[[Found], Reading]
+    studies: Studies = _no_studies
+    measure: Callable[[], Any] | None = field(default=None)
+    snippet: str | None = None
+
+    def answer(self, found: Found) -> Answer:
+        """The answer: a pure function of what was found."""
+        reading = self.read(found)
+        return Answer(
+            id=self.id,
+            title=self.title,
+            statement=self.statement,
+            verdict=reading.verdict,
+            basis=self.basis,
+            n=found.num_runs,
+            rule=self.rule,
+            finding=reading.finding,
+            factor=reading.factor,
+            evidence=reading.evidence,
+            snippet=self.snippet,
+            rerun=f"exnihilo claims --only {self.id}",
+        )
+
+
+def conclude(cells: Iterable[Cell]) -> ClaimVerdict:
+    """The verdict on a claim from its cells, each already corrected for their number.
+
+    Rule:
+        Supported if a cell supports it and none refutes it; refuted if a cell refutes it and none supports it; depends
+        if there are both; undecided if there are neither.
+    """
+    seen = {cell.supports for cell in cells}
+    if {True, False} <= seen:
+        return "depends"
+    if True in seen:
+        return "supported"
+    return "refuted" if False in seen else "undecided"
+
+
+def cell_of(where: str, verdict: Verdict, finding: str, *, supports: bool | None) -> Cell:
+    """A cell that rests on a verdict."""
+    return Cell(
+        where=where,
+        supports=supports,
+        estimate=verdict.estimate,
+        interval=verdict.interval,
+        n=verdict.n,
+        finding=finding,
+    )

@@ -1,0 +1,107 @@
+"""How much is spent on the claims: the one home of tasks, rates, seeds and steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exnihilo.errors import UnknownNameError
+from exnihilo.lab.records import Network, Optimizer, Start
+from exnihilo.lab.study import Study
+
+# Chance of any false verdict within one claim.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What the claims' studies share.
+
+    Args:
+        name: As spelled on the command line.
+        tasks: Data that every measured claim is put to; classifications.
+        lrs: Grid of learning rates for momentum; an optimum at its edge extends it.
+        tuning_seeds: Seeds that choose a rate.
+        looks: Cumulative judging seeds; undecided comparisons go on to the next look.
+        steps: Optimizer steps of a run.
+        margin: Difference of an accuracy that matters.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    lrs: tuple[float, ...]
+    tuning_seeds: int
+    looks: tuple[int, ...]
+    steps: int
+    margin: float = 0.02
+
+    def study(
+        self,
+        name: str,
+        question: str,
+        *,
+        seed: int,
+        networks: Sequence[Network],
+        starts: Sequence[Start],
+        baseline: Start | None = None,
+        share: float = 1.0,
+        **changes: Any,
+    ) -> Study:
+        """A study with this preset's tasks, rates, seeds and steps.
+
+        Args:
+            share: The part of ``ALPHA`` that this study may spend; the studies of one claim share it.
+            changes: Fields of ``Study`` that differ from the preset's.
+        """
+        fields: dict[str, Any] = {
+            "tasks": self.tasks,
+            "lrs": self.lrs,
+            "tuning_seeds": self.tuning_seeds,
+            "looks": self.looks,
+            "steps": self.steps,
+            "margin": self.margin,
+            "optimizers": (Optimizer(name="momentum"),),
+        }
+        return Study(
+            name=name,
+            question=question,
+            seed=seed,
+            networks=tuple(networks),
+            starts=tuple(starts),
+            baseline=baseline,
+            alpha=ALPHA * share,
+            **{**fields, **changes},
+        )
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="quick",
+            tasks=("digits", "wine", "breast_cancer", "spirals"),
+            lrs=(0.003, 0.01, 0.03, 0.1, 0.3),
+            tuning_seeds=2,
+            looks=(10, 16),
+            steps=240,
+        ),
+        Preset(
+            name="full",
+            tasks=("digits", "wine", "breast_cancer", "spirals", "teacher_student"),
+            lrs=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+            tuning_seeds=5,
+            looks=(16, 24, 40),
+            steps=1000,
+        ),
+    )
+}
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError.of("preset", name, PRESETS)
+    return PRESETS[name]
