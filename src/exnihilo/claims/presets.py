@@ -80,9 +80,9 @@ PRESETS = {
             name="quick",
             tasks=("digits", "wine", "breast_cancer", "spirals"),
             lrs=(0.003, 0.01, 0.03, 0.1, 0.3),
-            tuning_seeds=2,
+            tuning_seeds=3,
             looks=(10, 16),
-            steps=240,
+            steps=300,
         ),
         Preset(
             name="full",
