@@ -42,7 +42,8 @@ class Activation:
             zero = torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
             value = self.function(zero)
             (slope,) = torch.autograd.grad(value, zero)
-        return value.item(), slope.item()
+        # Adding 0 turns a slope of -0, such as that of cos, into 0.
+        return value.item(), slope.item() + 0.0
 
 
 def _linear(x: Tensor) -> Tensor:

@@ -1,0 +1,217 @@
+"""Every scheme against its promise, over every layout on which it makes sense."""
+
+import math
+
+import pytest
+import torch
+from scheme_checks import (
+    LAYOUTS,
+    N,
+    hands_on,
+    is_haar,
+    keeps_promise,
+    keeps_singular_values,
+    mean_square_gain,
+    zeros_of_each_unit,
+)
+from torch import nn
+
+from exnihilo.errors import LayoutError
+from exnihilo.fills import Key
+from exnihilo.layouts import Layout
+from exnihilo.schemes import (
+    Constant,
+    DeltaOrthogonal,
+    Dirac,
+    Identity,
+    Noisy,
+    Normal,
+    Ones,
+    Orthogonal,
+    Scheme,
+    Sparse,
+    TorchDefault,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    Zeros,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+
+# Entries of kurtosis k need (k - 1) / 2 times as many as normal ones for the same window.
+EVERYWHERE: dict[str, tuple[Scheme, int]] = {
+    "zeros": (Zeros(), N),
+    "ones": (Ones(), N),
+    "constant": (Constant(value=0.3), N),
+    "normal": (Normal(std=0.3, mean=-2.0), N),
+    "uniform": (Uniform(bound=0.3), N),
+    "truncated_normal": (TruncatedNormal(std=0.3), N),
+    "truncated_normal_tail": (TruncatedNormal(std=0.3, lower=1.0, upper=9.0), 4 * N),
+    "noisy_zeros": (Noisy(base=Zeros(), std=0.1), N),
+    "noisy_normal": (Noisy(base=Normal(std=0.3), std=0.4), N),
+    "torch_default": (TorchDefault(fan_in=100), N),
+    "torch_default_norm": (TorchDefault(), N),
+}
+MATRICES: dict[str, tuple[Scheme, int]] = {
+    "lecun_normal": (lecun_normal(), N),
+    "lecun_uniform": (lecun_uniform(), N),
+    "xavier_normal": (xavier_normal(gain=5 / 3), N),
+    "xavier_uniform": (xavier_uniform(), N),
+    "he_normal": (he_normal(), N),
+    "he_uniform": (he_uniform(mode="fan_out"), N),
+    "variance_scaling": (VarianceScaling(scale=3.0, mode="fan_avg", distribution="truncated_normal"), N),
+    "orthogonal": (Orthogonal(gain=1.4), N),
+    "identity": (Identity(gain=-0.7), N),
+    "sparse": (Sparse(sparsity=0.6, std=0.5), 4 * N),
+    "noisy_identity": (Noisy(base=Identity(), std=0.1), N),
+}
+KERNELS: dict[str, tuple[Scheme, int]] = {
+    "dirac": (Dirac(gain=0.7), N),
+    "delta_orthogonal": (DeltaOrthogonal(gain=1.4), N),
+}
+HAS_MATRICES = [name for name in LAYOUTS if name != "vector"]
+HAS_KERNEL = [name for name in LAYOUTS if "conv" in name]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", EVERYWHERE)
+def test_delivered_std_is_the_promised_one(case: str, layout: str) -> None:
+    scheme, n = EVERYWHERE[case]
+    assert keeps_promise(scheme, LAYOUTS[layout], n)
+
+
+@pytest.mark.parametrize("layout", HAS_MATRICES)
+@pytest.mark.parametrize("case", MATRICES)
+def test_delivered_std_of_matrices_is_the_promised_one(case: str, layout: str) -> None:
+    scheme, n = MATRICES[case]
+    assert keeps_promise(scheme, LAYOUTS[layout], n)
+
+
+@pytest.mark.parametrize("layout", HAS_KERNEL)
+@pytest.mark.parametrize("case", KERNELS)
+def test_delivered_std_of_kernels_is_the_promised_one(case: str, layout: str) -> None:
+    scheme, n = KERNELS[case]
+    assert keeps_promise(scheme, LAYOUTS[layout], n)
+
+
+@pytest.mark.parametrize("case", MATRICES)
+def test_schemes_that_need_matrices_refuse_vectors(case: str) -> None:
+    scheme, _ = MATRICES[case]
+    with pytest.raises(LayoutError, match=r"A vector of shape \(64,\) has no"):
+        scheme.sample(Layout.vector(64), Key(0, "bias"))
+    with pytest.raises(LayoutError, match=r"A vector of shape \(64,\) has no"):
+        scheme.expected_std(Layout.vector(64))
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in HAS_KERNEL])
+@pytest.mark.parametrize("case", KERNELS)
+def test_schemes_that_need_a_kernel_refuse_other_layouts(case: str, layout: str) -> None:
+    scheme, _ = KERNELS[case]
+    for ask in (lambda: scheme.sample(LAYOUTS[layout], Key(0, "w")), lambda: scheme.expected_std(LAYOUTS[layout])):
+        with pytest.raises(LayoutError) as caught:
+            ask()
+        assert str(caught.value).splitlines()[0] == (
+            f"{type(scheme).__name__} needs a kernel, and a {LAYOUTS[layout].kind} layout of shape "
+            f"{LAYOUTS[layout].shape} has none."
+        )
+
+
+def test_delta_orthogonal_refuses_to_narrow() -> None:
+    with pytest.raises(LayoutError) as caught:
+        DeltaOrthogonal().sample(Layout.conv(4, 8, (3, 3)), Key(0, "w"))
+    assert str(caught.value).splitlines() == [
+        "DeltaOrthogonal needs in <= out; a group has 8 inputs and 4 outputs.",
+        "  conv layout of shape (4, 8, 3, 3), groups=1",
+        "  Fix: Orthogonal(), or a convolution with at least as many output channels",
+        "  [layout]  docs/errors.md#layout",
+    ]
+
+
+GAINS = {
+    "linear": (lambda: nn.Linear(60, 180), (60,), 3.0),
+    "conv1d_grouped": (lambda: nn.Conv1d(24, 96, 3, groups=4, padding=1, padding_mode="circular"), (24, 9), 4.0),
+    "conv2d": (lambda: nn.Conv2d(12, 36, 3, padding=1, padding_mode="circular"), (12, 6, 6), 3.0),
+}
+
+
+@pytest.mark.parametrize("case", GAINS)
+def test_variance_scaling_keeps_the_mean_square_through_the_real_forward(case: str) -> None:
+    """Exactly its scale in its own direction; the ratio of the fans in the other. Window 4 %, above 5 sigma."""
+    build, shape, widening = GAINS[case]
+    forward, backward = mean_square_gain(VarianceScaling(scale=1.5, mode="fan_in"), build, shape)
+    assert (forward, backward) == (pytest.approx(1.5, rel=0.04), pytest.approx(1.5 * widening, rel=0.04))
+    forward, backward = mean_square_gain(VarianceScaling(scale=1.5, mode="fan_out"), build, shape)
+    assert (forward, backward) == (pytest.approx(1.5 / widening, rel=0.04), pytest.approx(1.5, rel=0.04))
+    forward, backward = mean_square_gain(VarianceScaling(mode="fan_avg"), build, shape)
+    assert forward == pytest.approx(2 / (1 + widening), rel=0.04)
+    assert backward == pytest.approx(2 * widening / (1 + widening), rel=0.04)
+
+
+@pytest.mark.parametrize("layout", HAS_MATRICES)
+def test_orthogonal_gives_every_logical_matrix_equal_singular_values(layout: str) -> None:
+    assert keeps_singular_values(Orthogonal(gain=1.4), LAYOUTS[layout], 1.4)
+
+
+def test_orthogonal_matrices_are_haar() -> None:
+    assert is_haar(Orthogonal())
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_delta_orthogonal_convolution_keeps_every_norm(groups: int) -> None:
+    module = nn.Conv2d(8, 16, 3, padding=1, groups=groups, bias=False)
+    layout = Layout.of(module, "weight")
+    with torch.no_grad():
+        module.weight.copy_(DeltaOrthogonal(gain=1.5).sample(layout, Key(0, "w")))
+    x = torch.randn(4, 8, 5, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(module(x).norm(dim=1), 1.5 * x.norm(dim=1))
+
+
+def test_each_sparse_unit_has_exactly_its_share_of_zeros() -> None:
+    for layout in (LAYOUTS[name] for name in HAS_MATRICES):
+        weights = layout.in_units * layout.receptive_field
+        expected = min(round(0.9 * weights), weights - 1)
+        assert zeros_of_each_unit(Sparse(sparsity=0.9, std=1.0), layout) == [expected]
+    assert zeros_of_each_unit(Sparse(sparsity=0.99, std=1.0), Layout.linear(8, 3)) == [2]
+    assert zeros_of_each_unit(Sparse(sparsity=0.0, std=1.0), Layout.linear(8, 3)) == [0]
+
+
+def test_sparse_units_choose_their_inputs_evenly_and_apart() -> None:
+    """Each input is read by 1/10 of 20,000 units within 5 sigma; two units agree no more than chance."""
+    reads = Sparse(sparsity=0.9, std=1.0).sample(Layout.linear(20_000, 40), Key(0, "w")) != 0
+    share = reads.double().mean(dim=0)
+    assert (share - 0.1).abs().max().item() < 5 * math.sqrt(0.09 / 20_000)
+    shared = (reads[::2] & reads[1::2]).sum(dim=1).double().mean().item()
+    assert shared == pytest.approx(0.4, abs=5 * 0.6 / 100)
+
+
+DIRAC = {
+    "conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1), (4, 9)),
+    "conv2d": (lambda: nn.Conv2d(6, 4, 5, padding=2), (6, 7, 7)),
+    "conv2d_grouped": (lambda: nn.Conv2d(6, 9, 3, padding=1, groups=3), (6, 5, 5)),
+    "conv3d": (lambda: nn.Conv3d(2, 2, (1, 3, 5), padding=(0, 1, 2)), (2, 4, 5, 6)),
+    "conv_transpose2d": (lambda: nn.ConvTranspose2d(3, 5, 3, padding=1), (3, 5, 5)),
+    "conv_transpose2d_grouped": (lambda: nn.ConvTranspose2d(6, 4, 3, padding=1, groups=2), (6, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("case", DIRAC)
+def test_dirac_convolutions_return_their_input(case: str) -> None:
+    build, shape = DIRAC[case]
+    assert hands_on(Dirac(), build, shape)
+    assert hands_on(Identity(gain=-2.5), build, shape, gain=-2.5)
+
+
+def test_identity_maps_return_their_input() -> None:
+    assert hands_on(Identity(), lambda: nn.Linear(5, 5), (5,))
+    assert hands_on(Identity(), lambda: nn.Linear(3, 5), (3,))
+    assert hands_on(Identity(), lambda: nn.Linear(5, 3), (5,))
+
+
+def test_an_identity_recurrent_weight_hands_on_through_each_gate() -> None:
+    stacked = Identity().sample(Layout.recurrent(3, 3, 4), Key(0, "weight_hh"))
+    assert torch.equal(stacked, torch.eye(3).repeat(4, 1))
