@@ -1,16 +1,18 @@
 """What a claim is: a statement, the studies that put it to the test, and the rule that reads their records."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from exnihilo.claims.presets import Preset
+from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
+from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison, chosen_rates, comparisons_of, judge, tunings_of
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.study import Study
+from exnihilo.lab.verdict import compare, pair_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,51 @@ class Claim:
             snippet=self.snippet,
             rerun=f"exnihilo claims --only {self.id}",
         )
+
+
+def contrast(
+    found: Found,
+    pairs: Mapping[str, tuple[Sequence[RunRecord], Sequence[RunRecord]]],
+    *,
+    metric: str = "test_score",
+    target: float | None = None,
+    margin: float | None = None,
+    share: float = 1.0,
+    num_seeds: int | None = None,
+) -> Mapping[str, Verdict]:
+    """Verdicts on pairs that no study compares by itself, such as two networks or two optimizers, as one family.
+
+    The runs of a pair must share their seeds, so that they share the data splits: ``Found.judged`` of studies with one
+    base seed gives such runs. Only the first ``num_seeds`` seeds count: a later look of a study may have given a side
+    more, and whether it did depends on the outcomes.
+
+    Args:
+        found: What the claim found.
+        pairs: By the comparison's name: the runs of the one side, and those of the other which it is compared with.
+        metric: A key of ``exnihilo.lab.metrics.METRICS``.
+        target: Of a metric that counts steps to one.
+        margin: Difference that matters; None takes the preset's, which is one of accuracies.
+        share: The part of ``ALPHA`` that this family may spend.
+        num_seeds: Seeds of each pair, declared before the runs; None takes the preset's first look.
+
+    Raises:
+        InvalidValueError: A pair with fewer seeds.
+    """
+    read = metric_named(metric)
+    size = found.preset.looks[0] if num_seeds is None else num_seeds
+    steps = max(record.run.steps for sides in pairs.values() for side in sides for record in side)
+    verdicts = compare(
+        {
+            name: pair_records(one, other, lambda record: read.of(record, target)).first(size)
+            for name, (one, other) in pairs.items()
+        },
+        margin=found.preset.margin if margin is None else margin,
+        alpha=ALPHA * share,
+        looks=(size,),
+        higher_is_better=read.higher_is_better,
+        worst=read.worst_of(steps),
+    )
+    return dict(zip(pairs, verdicts, strict=True))
 
 
 def conclude(cells: Iterable[Cell]) -> ClaimVerdict:

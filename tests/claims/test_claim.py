@@ -1,0 +1,67 @@
+"""Pairs across cells are compared as one family, on the declared seeds alone."""
+
+import pytest
+from worlds import SMALL, record
+
+from exnihilo.claims.claim import Found, contrast
+from exnihilo.errors import InvalidValueError
+from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
+
+FOUND = Found(preset=SMALL, studies={}, records={})
+
+
+def runs_of(activation: str, score: float, seeds: range = range(10)) -> list[RunRecord]:
+    return [
+        record(
+            Run(
+                task="digits",
+                network=Network(activation=activation),
+                start=Start(name="zeros"),
+                optimizer=Optimizer(),
+                lr=0.1,
+                seed=seed,
+                steps=20,
+                batch_size=32,
+            ),
+            test_score=score + seed / 1e4,
+        )
+        for seed in seeds
+    ]
+
+
+def test_a_contrast_pairs_two_networks_by_seed() -> None:
+    verdicts = contrast(
+        FOUND,
+        {
+            "up": (runs_of("cos", 0.9), runs_of("relu", 0.5)),
+            "down": (runs_of("relu", 0.5), runs_of("cos", 0.9)),
+            "same": (runs_of("relu", 0.5), runs_of("tanh", 0.5)),
+        },
+    )
+    assert [verdict.outcome for verdict in verdicts.values()] == ["better", "worse", "equivalent"]
+    assert verdicts["up"].estimate == pytest.approx(0.4)
+
+
+def test_a_contrast_leaves_out_the_seeds_of_later_looks() -> None:
+    one = [*runs_of("cos", 0.9), *runs_of("cos", 0.0, range(10, 16))]
+    other = runs_of("relu", 0.5, range(16))
+    assert contrast(FOUND, {"pair": (one, other)})["pair"].n == SMALL.looks[0]
+    assert contrast(FOUND, {"pair": (one, other)}, num_seeds=16)["pair"].n == 16
+
+
+def test_the_family_shares_its_part_of_alpha() -> None:
+    verdict = contrast(FOUND, {"pair": (runs_of("cos", 0.9), runs_of("relu", 0.5))}, share=0.02)["pair"]
+    assert verdict.outcome == "undecided"  # 2 * 2**-10 is above 0.001
+    assert "alpha = 0.001" in verdict.rule
+
+
+def test_a_loss_is_better_where_it_is_lower() -> None:
+    pair = (runs_of("cos", 0.9), runs_of("relu", 0.5))
+    low = [record(r.run, train_loss=0.1) for r in pair[0]]
+    high = [record(r.run, train_loss=0.9) for r in pair[1]]
+    assert contrast(FOUND, {"pair": (low, high)}, metric="train_loss")["pair"].outcome == "better"
+
+
+def test_a_pair_with_too_few_seeds_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="has 9 seeds; the first declared look needs 10"):
+        contrast(FOUND, {"pair": (runs_of("cos", 0.9, range(9)), runs_of("relu", 0.5))})
