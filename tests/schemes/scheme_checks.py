@@ -55,11 +55,10 @@ def keeps_promise(scheme: Scheme, layout: Layout, n: int = N) -> bool:
 
 
 def kolmogorov_distance(values: Tensor, cdf: Callable[..., object]) -> float:
-    """Largest gap between the values' distribution and a law's."""
+    """Largest gap between the values' distribution and a law's, at every 64th value: scipy's laws take long."""
     ordered = values.flatten().double().sort().values
-    steps = torch.arange(len(ordered) + 1, dtype=torch.float64) / len(ordered)
-    at = torch.as_tensor(cdf(ordered.numpy()))
-    return torch.maximum((steps[1:] - at).max(), (at - steps[:-1]).max()).item()
+    share = (torch.arange(len(ordered), dtype=torch.float64) + 0.5) / len(ordered)
+    return (share[::64] - torch.as_tensor(cdf(ordered[::64].numpy()))).abs().max().item()
 
 
 # Of 2^20 values: a right law is above this once in a million keys; a law whose std is 2 % wrong is at 0.0048 or more.
