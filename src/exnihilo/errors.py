@@ -71,6 +71,7 @@ class UnknownNameError(ExnihiloError, ValueError):
 
     @classmethod
     def of(cls, noun: str, name: str, known: Iterable[str], *, plural: str | None = None) -> "UnknownNameError":
+        """The error for a name of a kind (``noun``) that is not among the known ones."""
         names = sorted(known)
         folded = {entry.lower(): entry for entry in names}
         near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.4)

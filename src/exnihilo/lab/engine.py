@@ -17,8 +17,8 @@ from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key, uniforms
 from exnihilo.lab import measures
 from exnihilo.lab.batches import batches_of
-from exnihilo.lab.losses import loss_and_score, loss_gradient
 from exnihilo.lab.layers import Pass, Statistics, build
+from exnihilo.lab.losses import loss_and_score, loss_gradient
 from exnihilo.lab.networks import Parameter, hidden_layers, maps, parameters
 from exnihilo.lab.optimizers import Update
 from exnihilo.lab.products import ALIGNMENT

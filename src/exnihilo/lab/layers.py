@@ -6,7 +6,7 @@ a step cheap; everything else (norms, dropout, other activations, convolutions) 
 Shape legend: R runs, B samples, I inputs of a map, O outputs, U units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -157,7 +157,7 @@ class NormalizedAffine(Affine):
 
 
 def normalized_weight(direction_ROI: Tensor, magnitude_RO: Tensor) -> Tensor:
-    """Rows of norm ``magnitude`` (Salimans and Kingma, 2016, equation 2); a row of zeros gives 0/0, NaN, as in PyTorch."""
+    """Rows of norm ``magnitude`` (Salimans and Kingma, 2016, equation 2); a row of zeros is 0/0, NaN, as in PyTorch."""
     return direction_ROI * (magnitude_RO / torch.linalg.vector_norm(direction_ROI, dim=2)).unsqueeze(2)
 
 
@@ -347,7 +347,7 @@ class Buffers:
         return self._kept[what, shape]
 
 
-def _differentiate(output: Tensor, inputs: list[Tensor], gradient: Tensor, sinks: list[Tensor | None]) -> Tensor:
+def _differentiate(output: Tensor, inputs: list[Tensor], gradient: Tensor, sinks: Iterable[Tensor | None]) -> Tensor:
     """Gradients of ``output`` by the inputs, written where there is a sink; returns the first."""
     found = torch.autograd.grad(output, inputs, gradient)
     for sink, value in zip(sinks, found, strict=True):

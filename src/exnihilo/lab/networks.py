@@ -1,5 +1,6 @@
-"""The lab's networks: their linear maps, hidden layers and parameters. What they compute is in ``exnihilo.lab.layers``."""
+"""The lab's networks: their linear maps, hidden layers and parameters; what they compute is in ``lab.layers``."""
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,7 +59,7 @@ def hidden_layers(network: Network) -> tuple[Hidden, ...]:
             for i in range(network.depth)
         )
     names = maps(network)
-    return tuple(Hidden(name=into, into=into, out_of=out) for into, out in zip(names[:-1], names[1:], strict=True))
+    return tuple(Hidden(name=into, into=into, out_of=out) for into, out in itertools.pairwise(names))
 
 
 def parameters(
@@ -74,13 +75,13 @@ def parameters(
                 fix="use the task 'digits', or Network(kind='mlp')",
             )
         sizes = [image_shape[0], *(network.width * 2**i for i in range(network.depth))]
-        layouts = [Layout.conv(out=o, in_=i, kernel=(3, 3)) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+        layouts = [Layout.conv(out=o, in_=i, kernel=(3, 3)) for i, o in itertools.pairwise(sizes)]
         layouts.append(Layout.linear(out=num_outputs, in_=sizes[-1]))
         widths = [*sizes[1:], num_outputs]
     else:
         n, d = network.width, network.depth
         sizes = [num_inputs, *[n] * (2 * d + 1 if network.residual else d), num_outputs]
-        layouts = [Layout.linear(out=o, in_=i) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+        layouts = [Layout.linear(out=o, in_=i) for i, o in itertools.pairwise(sizes)]
         widths = sizes[1:]
     inner = {hidden.into for hidden in hidden_layers(network)}
     found: list[Parameter] = []

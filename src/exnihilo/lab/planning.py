@@ -95,30 +95,22 @@ def can_decide(n: int, family_size: int, alpha: float = 0.05, looks: Sequence[in
     return any(size <= n and smallest_p(size) <= share / family_size for size, share in spent)
 
 
-def more_seeds(mean: float, spread: float, n: int, margin: float, alpha: float) -> int | None:
-    """About how many fresh seeds more would decide an undecided comparison, or None where no number is known to.
+def seeds_to_see(mean: float, spread: float, alpha: float) -> int | None:
+    """Fewest seeds with which a positive mean is told from zero with a power of 0.8, by the t law; None beyond reach.
 
-    Takes the observed mean and spread as true, and asks for a power of 0.8 to exclude zero, or to stay inside the
-    margin, whichever needs fewer seeds; never fewer than the exact test needs to reach ``alpha`` at all.
+    Never fewer than the exact test needs to reach ``alpha`` at all, which is the answer where the spread is zero.
 
     Args:
-        mean, spread: Mean and standard deviation of the paired differences.
-        n: Seeds so far.
-        margin: Of practical equivalence, in the unit of the differences.
-        alpha: Level of the comparison after its corrections.
+        mean, spread: Mean and standard deviation of the paired differences, taken as true.
+        alpha: Two-sided level, after all corrections.
 
     Example:
-        >>> more_seeds(mean=0.5, spread=1.0, n=10, margin=0.1, alpha=0.05)
-        24
+        >>> seeds_to_see(mean=0.5, spread=1.0, alpha=0.05), seeds_to_see(mean=0.0, spread=1.0, alpha=0.05)
+        (34, None)
     """
-    gaps = [gap for gap in (abs(mean), margin - abs(mean)) if gap > 0.0]
-    totals = [_seeds_to_see(gap / spread if spread > 0.0 else math.inf, alpha) for gap in gaps]
-    known = [total for total in totals if total is not None]
-    return max(1, min(known) - n) if known else None
-
-
-def _seeds_to_see(effect: float, alpha: float) -> int | None:
-    """Fewest seeds that tell a mean of ``effect`` standard deviations from zero with power 0.8, by the t law."""
+    if mean <= 0.0:
+        return None
+    effect = mean / spread if spread > 0.0 else math.inf
 
     def suffices(n: int) -> bool:
         reach = float(stats.t.isf(alpha / 2, n - 1) + stats.t.ppf(POWER, n - 1)) / math.sqrt(n)

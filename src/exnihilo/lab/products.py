@@ -30,7 +30,7 @@ def aligned_empty(*shape: int) -> Tensor:
 
 
 def aligned(tensor_R: Tensor) -> Tensor:
-    """The tensor itself where each run's part is dense and starts at a 64-byte border, else a copy for which it holds."""
+    """The tensor itself where each run's part is dense and starts at a 64-byte border, else such a copy."""
     starts = tensor_R.data_ptr() % ALIGNMENT_BYTES == 0
     steps = tensor_R.shape[0] == 1 or tensor_R.stride(0) % ALIGNMENT == 0
     if starts and steps and tensor_R[0].is_contiguous():

@@ -7,9 +7,8 @@ norm scales and branch scales at 1, unless the start says otherwise.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
 import torch
+from torch import Tensor
 
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.fills import Key
@@ -81,7 +80,7 @@ _RECIPES: Mapping[str, Recipe] = {
     "torch_default": Recipe(summary="PyTorch's own defaults, biases too", weight=lambda _v, _b: TorchDefault()),
 }
 
-# Schemes that stand for themselves, on all weights; those that a recipe above already spells with a number are left out.
+# Schemes that stand for themselves, on all weights, but for those that need an argument or a kernel.
 _WHOLE = tuple(
     name
     for name in SCHEMES

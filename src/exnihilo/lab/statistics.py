@@ -39,8 +39,7 @@ class SignFlip:
         differences: ``(n,)`` paired differences.
         num_trivial: Splits of all seeds against none, which contain every center: the observed one, and where splits
             are drawn about one in a million more.
-        lows: Lower ends of the other splits' intervals, ascending.
-        highs: Upper ends, ascending.
+        lows, highs: Lower and upper ends of the other splits' intervals.
     """
 
     differences: Floats
@@ -81,11 +80,8 @@ class SignFlip:
             0.25
         """
         tolerance = self._tolerance(center)
-        if center >= self.mean:
-            others = len(self.highs) - int(np.searchsorted(self.highs, center - tolerance, side="left"))
-        else:
-            others = int(np.searchsorted(self.lows, center + tolerance, side="right"))
-        return (self.num_trivial + others) / self.num_splits
+        around = (self.lows <= center + tolerance) & (self.highs >= center - tolerance)
+        return (self.num_trivial + int(np.count_nonzero(around))) / self.num_splits
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """All centers with a p-value above ``alpha``: a confidence interval of level 1 - alpha, exact under symmetry.
@@ -102,7 +98,8 @@ class SignFlip:
         rank = math.floor(alpha * self.num_splits) - self.num_trivial + 1
         if rank < 1:
             return -math.inf, math.inf
-        low, high = float(self.lows[rank - 1]), float(self.highs[-rank])
+        low = float(np.partition(self.lows, rank - 1)[rank - 1])
+        high = float(np.partition(self.highs, -rank)[-rank])
         # An end that is zero but for rounding must not let the interval "exclude" zero.
         tolerance = self._tolerance()
         return 0.0 if abs(low) <= tolerance else low, 0.0 if abs(high) <= tolerance else high
@@ -147,8 +144,8 @@ def sign_flip(differences: ArrayLike) -> SignFlip:
     return SignFlip(
         differences=values,
         num_trivial=num_trivial,
-        lows=np.sort(mean + np.minimum(above, below)),
-        highs=np.sort(mean + np.maximum(above, below)),
+        lows=mean + np.minimum(above, below),
+        highs=mean + np.maximum(above, below),
     )
 
 
