@@ -24,8 +24,8 @@ class Bracket:
 
     Args:
         chosen: The start against the baseline, both at their chosen rates: the estimate.
-        below: The start at its chosen rate against the baseline at each candidate rate; bounds the difference from below.
-        above: The start at each candidate rate against the baseline at its chosen rate.
+        below: The start at its chosen rate against the baseline at each candidate rate: bounds the difference below.
+        above: The start at each candidate rate against the baseline at its chosen rate: bounds it above.
     """
 
     chosen: SignFlip

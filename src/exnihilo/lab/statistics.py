@@ -104,16 +104,6 @@ class SignFlip:
         tolerance = self._tolerance()
         return 0.0 if abs(low) <= tolerance else low, 0.0 if abs(high) <= tolerance else high
 
-    def equivalence_p(self, margin: float) -> float:
-        """Smallest alpha at which the interval lies strictly inside ``(-margin, margin)``; 1.0 where none does.
-
-        Two one-sided tests (Schuirmann, 1987), each at half of alpha: the price of reading difference and equivalence
-        from one interval.
-        """
-        if abs(self.mean) >= margin - self._tolerance(margin):
-            return 1.0
-        return max(self.p_value(margin), self.p_value(-margin))
-
     def _tolerance(self, center: float = 0.0) -> float:
         return ROUNDING * max(float(np.abs(self.differences).max()), abs(center))
 

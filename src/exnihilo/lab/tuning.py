@@ -1,7 +1,7 @@
 """The choice of a learning rate from tuning runs alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from exnihilo.errors import InvalidValueError
 
@@ -36,6 +36,23 @@ def choose_rate(scores: Mapping[float, Sequence[float]], *, higher_is_better: bo
     tied = [rate for rate, mean in means.items() if math.isclose(mean, best, rel_tol=1e-9)]
     rate = tied[(len(tied) - 1) // 2]
     return rate, len(tied) < len(rates) and rate in (rates[0], rates[-1])
+
+
+def judged_rates(rate: float, grid: Iterable[float]) -> tuple[float, ...]:
+    """The chosen rate and its neighbors on the grid, ascending: those that judging seeds run at.
+
+    One of them is the best rate of the grid unless the tuning seeds missed it by two steps, which they do where the
+    rates hardly differ; `exnihilo.lab.bracket` says why the chosen rate alone is not enough.
+
+    Example:
+        >>> judged_rates(0.1, [0.01, 0.03, 0.1, 0.3, 1.0]), judged_rates(1.0, [0.01, 0.1, 1.0])
+        ((0.03, 0.1, 0.3), (0.1, 1.0))
+    """
+    rates = sorted(set(grid))
+    if rate not in rates:
+        raise InvalidValueError(f"Rate {rate} is not on the grid {rates}.", fix=f"judged_rates({rates[0]}, grid)")
+    place = rates.index(rate)
+    return tuple(rates[max(0, place - 1) : place + 2])
 
 
 def _mean(scores: Sequence[float]) -> float:
