@@ -162,13 +162,16 @@ def _extended(study: Study, rates: tuple[float, ...], edges: Iterable[float]) ->
     """The grid, one rate longer on each side that some start's optimum lies at and that may still grow."""
     wanted = set(edges)
     num_below, num_above = rates.index(study.lrs[0]), len(rates) - 1 - rates.index(study.lrs[-1])
-    below = [rates[0] * study.lrs[0] / study.lrs[1]] if rates[0] in wanted and num_below < study.extend else []
-    above = [rates[-1] * study.lrs[-1] / study.lrs[-2]] if rates[-1] in wanted and num_above < study.extend else []
-    return (*map(_rounded, below), *rates, *map(_rounded, above))
+    below = [_next(rates[0], study.lrs[0] / study.lrs[1])] if rates[0] in wanted and num_below < study.extend else []
+    above = (
+        [_next(rates[-1], study.lrs[-1] / study.lrs[-2])] if rates[-1] in wanted and num_above < study.extend else []
+    )
+    return (*below, *rates, *above)
 
 
-def _rounded(lr: float) -> float:
-    return float(f"{lr:.6g}")  # 0.3 and not 0.30000000000000004: rates are read by people
+def _next(lr: float, ratio: float) -> float:
+    readable = float(f"{lr * ratio:.3g}")  # 0.3 and not 0.30000000000000004: rates are read by people
+    return readable if (readable > lr) == (ratio > 1.0) and readable != lr else lr * ratio
 
 
 def _arms(study: Study, tunings: Iterable[Tuning]) -> list[tuple[Cell, Start, float]]:
