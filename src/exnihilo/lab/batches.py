@@ -5,6 +5,7 @@ Shape legend: R runs, S distinct splits, T steps, B samples, N rows, I inputs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,11 +27,11 @@ def data_order(task: Task, seed: int, rows: int, batch_size: int, count: int) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One evaluated part of every distinct split.
+    """One evaluated part of every run's split.
 
     Args:
-        inputs: ``[S, N, I]``, N padded to a multiple of ``VECTOR`` by repeating the first row.
-        targets: ``[S, N]`` or ``[S, N, 1]``.
+        inputs: ``[R, N, I]``, N padded to a multiple of ``VECTOR`` by repeating the first row.
+        targets: ``[R, N]`` or ``[R, N, 1]``.
         rows: How many rows count.
     """
 
@@ -44,14 +45,12 @@ class Batches:
     """What a stack of runs trains and is evaluated on.
 
     Args:
-        which: For each run, the index of its split.
         order: ``[R, T, B]`` rows of ``inputs``.
         inputs: Training rows of all splits, ``[S * N, I]``.
         targets: Their targets.
         parts: ``train``, ``validation`` and ``test``, cut to ``EVALUATED_ROWS``.
     """
 
-    which: Tensor
     order: Tensor
     inputs: Tensor
     targets: Tensor
@@ -63,11 +62,6 @@ class Batches:
         flat = index_RB.flatten()
         return self.inputs.index_select(0, flat).view(*index_RB.shape, -1), self.targets.index_select(0, flat)
 
-    def part(self, name: str) -> tuple[Tensor, Tensor, int]:
-        """Inputs and targets of one part for every run, and how many of its rows count."""
-        part = self.parts[name]
-        return part.inputs[self.which], part.targets[self.which], part.rows
-
 
 def batches_of(task: Task, runs: Sequence[Run]) -> Batches:
     """The batches of runs that share a task, a batch size and a number of steps.
@@ -75,10 +69,10 @@ def batches_of(task: Task, runs: Sequence[Run]) -> Batches:
     Raises:
         InvalidValueError: A batch larger than the training rows.
     """
-    dataset, batch_size, count = load(task), runs[0].batch_size, runs[0].steps + 1
+    batch_size, count = runs[0].batch_size, runs[0].steps + 1
     seeds = [run.seed if run.split is None else run.split for run in runs]
     distinct = sorted(set(seeds))
-    splits = [split(task, dataset, seed) for seed in distinct]
+    splits = [_split(task, seed) for seed in distinct]
     which = torch.tensor([distinct.index(seed) for seed in seeds])
     rows = splits[0].train.inputs.shape[0]
     if batch_size > rows:
@@ -89,17 +83,22 @@ def batches_of(task: Task, runs: Sequence[Run]) -> Batches:
     orders = {seed: data_order(task, seed, rows, batch_size, count) for seed in {run.seed for run in runs}}
     order_RTB = torch.stack([orders[run.seed] for run in runs])
     return Batches(
-        which=which,
         order=order_RTB + (which * rows).view(-1, 1, 1),
         inputs=torch.cat([s.train.inputs for s in splits]),
         targets=torch.cat([s.train.targets for s in splits]),
-        parts={name: _part(splits, name) for name in ("train", "validation", "test")},
+        parts={name: _part(splits, which, name) for name in ("train", "validation", "test")},
     )
 
 
-def _part(splits: Sequence[SplitData], name: str) -> Part:
+@lru_cache(maxsize=64)
+def _split(task: Task, seed: int) -> SplitData:
+    """The studies of a claim share their seeds, so that the same splits come back with every stack."""
+    return split(task, load(task), seed)
+
+
+def _part(splits: Sequence[SplitData], which: Tensor, name: str) -> Part:
     inputs = torch.stack([getattr(s, name).inputs[:EVALUATED_ROWS] for s in splits])
     targets = torch.stack([getattr(s, name).targets[:EVALUATED_ROWS] for s in splits])
     rows = inputs.shape[1]
     padded = [*range(rows), *[0] * (-rows % VECTOR)]
-    return Part(inputs=inputs[:, padded], targets=targets[:, padded], rows=rows)
+    return Part(inputs=inputs[:, padded][which], targets=targets[:, padded][which], rows=rows)

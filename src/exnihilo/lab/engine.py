@@ -156,14 +156,14 @@ class _Stack:
         return masks
 
     def _evaluate(self, part: str) -> LossAndScore:
-        inputs, targets, rows = self.batches.part(part)
-        outputs = self.layers.forward(inputs, Pass(statistics=self.statistics))
-        return loss_and_score(self.task, outputs[:, :rows], targets[:, :rows])
+        of = self.batches.parts[part]
+        outputs = self.layers.forward(of.inputs, Pass(statistics=self.statistics))
+        return loss_and_score(self.task, outputs[:, : of.rows], of.targets[:, : of.rows])
 
     def _measure(self, step: int) -> Measured:
-        inputs, _, rows = self.batches.part("validation")
+        of = self.batches.parts["validation"]
         trace: list[tuple[Tensor, Tensor]] = []
-        self.layers.forward(inputs[:, : min(rows, MEASURED_ROWS)], Pass(statistics=self.statistics, trace=trace))
+        self.layers.forward(of.inputs[:, : min(of.rows, MEASURED_ROWS)], Pass(statistics=self.statistics, trace=trace))
         units = [measures.unit_descriptions(self.tensors, hidden) for hidden in self.hidden]
         weights = [f"{name}.weight" for name in self.maps]
         return Measured(

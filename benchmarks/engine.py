@@ -1,0 +1,103 @@
+"""Batched training against a plain sequential PyTorch loop, on one thread, in CPU time.
+
+For each network and optimizer, rounds of A B A B: the plain loop trains a few runs, the engine trains 64 at once, both
+for the same number of steps with their own data order and rate; the ratio of run-steps a second is taken within each
+round and its median is printed. Set-up (data, first values) is inside the engine's time; evaluations are kept to the
+two that a record needs at least.
+
+Run: python benchmarks/engine.py [--rounds 5] [--steps 200] [--runs 64]
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from exnihilo.lab.engine import train
+from exnihilo.lab.records import Network, Optimizer, Run, Start
+from exnihilo.lab.tasks import load, split, task_named
+
+CASES = (
+    ("64-32-32-10, batch 32", Network(width=32), 32, "momentum", 12.0),
+    ("64-32-32-10, batch 32", Network(width=32), 32, "adam", 12.0),
+    ("64-128-128-10, batch 64", Network(width=128), 64, "momentum", 3.0),
+    ("64-128-128-10, batch 64", Network(width=128), 64, "adam", 3.0),
+)
+
+
+def plain(network: Network, batch_size: int, optimizer: str, steps: int) -> float:
+    """Run-steps a CPU second of the loop that anyone would write."""
+    data = split(task_named("digits"), load(task_named("digits")), 0).train
+    widths = (64, *[network.width] * network.depth, 10)
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1])
+    rule = (
+        torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        if optimizer == "momentum"
+        else torch.optim.Adam(model.parameters(), lr=0.001)
+    )
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randint(len(data.inputs), (steps, batch_size), generator=generator)
+    started = time.process_time()
+    for rows in order:
+        rule.zero_grad()
+        F.cross_entropy(model(data.inputs[rows]), data.targets[rows]).backward()
+        rule.step()
+    return steps / (time.process_time() - started)
+
+
+def batched(network: Network, batch_size: int, optimizer: str, steps: int, count: int, first_seed: int) -> float:
+    """Run-steps a CPU second of the engine."""
+    runs = [
+        Run(
+            task="digits",
+            network=network,
+            start=Start(name="he_normal"),
+            optimizer=Optimizer(name=optimizer),
+            lr=0.001 * 1.1**index,
+            seed=first_seed + index,
+            steps=steps,
+            batch_size=batch_size,
+            evaluations=1,
+            measurements=1,
+        )
+        for index in range(count)
+    ]
+    started = time.process_time()
+    train(task_named("digits"), runs)
+    return count * steps / (time.process_time() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=64)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name, network, batch_size, optimizer, wanted in CASES:
+        batched(network, batch_size, optimizer, 5, options.runs, 0)
+        pairs = [
+            (
+                plain(network, batch_size, optimizer, options.steps),
+                batched(network, batch_size, optimizer, options.steps, options.runs, 0),
+            )
+            for _ in range(options.rounds)
+        ]
+        ratios = [fast / slow for slow, fast in pairs]
+        print(
+            f"{name}, {optimizer}: {statistics.median(ratios):.1f}x "
+            f"(rounds {min(ratios):.1f} to {max(ratios):.1f}; asked: {wanted:g}x); "
+            f"plain {statistics.median(slow for slow, _ in pairs):,.0f} run-steps/s, "
+            f"batched {statistics.median(fast for _, fast in pairs):,.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
