@@ -3,7 +3,8 @@
 import pytest
 from worlds import SMALL, record
 
-from exnihilo.claims.claim import Found, contrast
+from exnihilo.claims.claim import Found, contrast, factor_of
+from exnihilo.claims.records import Cell
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
 
@@ -65,3 +66,28 @@ def test_a_loss_is_better_where_it_is_lower() -> None:
 def test_a_pair_with_too_few_seeds_is_refused() -> None:
     with pytest.raises(InvalidValueError, match="has 9 seeds; the first declared look needs 10"):
         contrast(FOUND, {"pair": (runs_of("cos", 0.9, range(9)), runs_of("relu", 0.5))})
+
+
+def cell(where: str, supports: bool | None) -> Cell:
+    return Cell(where=where, supports=supports, finding="Seen.")
+
+
+def test_the_factor_names_the_part_that_tells_the_sides_apart() -> None:
+    cells = (
+        cell("gap · wine", True),
+        cell("gap · digits", False),
+        cell("loss · wine", True),
+        cell("loss · iris", None),
+    )
+    assert factor_of(cells) == "which of these is asked: wine supports the claim; digits refutes it"
+
+
+def test_the_factor_names_whole_places_where_no_part_alone_tells_them_apart() -> None:
+    cells = (cell("gap · wine", True), cell("gap · digits", False), cell("loss · wine", False))
+    assert factor_of(cells) == (
+        "which of these is asked: gap · wine supports the claim; gap · digits, loss · wine refute it"
+    )
+
+
+def test_there_is_no_factor_where_no_cells_disagree() -> None:
+    assert factor_of((cell("wine", True), cell("digits", None))) is None

@@ -202,6 +202,33 @@ def conclude(cells: Iterable[Cell]) -> ClaimVerdict:
     return "refuted" if False in seen else "undecided"
 
 
+def factor_of(cells: Sequence[Cell]) -> str | None:
+    """What a verdict ``depends`` on, read off the cells that disagree; None where none do.
+
+    The parts of ``Cell.where`` stand between " · ". Where one part alone tells the two sides apart, such as the task or
+    the clause, the sides are named by it; else by their whole places.
+
+    Example:
+        >>> cells = [Cell(where=where, supports=says, finding="") for where, says in
+        ...          (("gap · wine", True), ("gap · digits", True), ("accuracy · wine", False))]
+        >>> factor_of(cells)
+        'which of these is asked: gap supports the claim; accuracy refutes it'
+    """
+    sides = {says: [cell.where.split(" · ") for cell in cells if cell.supports is says] for says in (True, False)}
+    if not sides[True] or not sides[False]:
+        return None
+    length = min(len(parts) for side in sides.values() for parts in side)
+    for position in range(length):
+        named = {says: list(dict.fromkeys(parts[position] for parts in side)) for says, side in sides.items()}
+        if not set(named[True]) & set(named[False]):
+            break
+    else:
+        named = {says: [" · ".join(parts) for parts in side] for says, side in sides.items()}
+    verbs = {True: ("supports", "support"), False: ("refutes", "refute")}
+    texts = {says: f"{', '.join(names)} {verbs[says][len(names) > 1]}" for says, names in named.items()}
+    return f"which of these is asked: {texts[True]} the claim; {texts[False]} it"
+
+
 def cell_of(where: str, verdict: Verdict, finding: str, *, supports: bool | None) -> Cell:
     """A cell that rests on a verdict."""
     return Cell(

@@ -1,0 +1,50 @@
+"""The verdict on T2 follows the training losses and the steps to the target."""
+
+import math
+
+import pytest
+from worlds import found_in, verdict_in
+
+from exnihilo.claims.t2 import CLAIM, target_of
+
+
+def world_of(zero: float, random: float):
+    return lambda run: {"train_loss": zero if run.start.name == "zeros" else random}
+
+
+@pytest.mark.parametrize(
+    ("zero", "random", "verdict"),
+    [
+        (2.4, 0.1, "refuted"),
+        (0.028, 2.4, "supported"),
+        (2.4, 2.4, "refuted"),  # equivalent losses, and neither ever halves the loss of guessing
+    ],
+)
+def test_the_verdict_follows_the_training_losses(zero: float, random: float, verdict: str) -> None:
+    assert verdict_in(CLAIM, world_of(zero, random)) == verdict
+
+
+def test_soon_but_not_low_makes_it_depend() -> None:
+    def world(run):
+        length = run.evaluations + 1
+        if run.start.name == "zeros":
+            return {"train_loss": (2.4, *(0.3 + run.seed % 7 / 1e4,) * (length - 1))}
+        return {"train_loss": (*(2.4,) * (length - 1), 0.1 + run.seed % 5 / 1e4)}
+
+    answer = CLAIM.answer(found_in(CLAIM, world))
+    assert answer.verdict == "depends"
+    assert answer.factor is not None and "final loss refutes" in answer.factor
+
+
+def test_a_task_where_neither_start_reaches_the_target_stays_open() -> None:
+    cells = CLAIM.answer(found_in(CLAIM, world_of(2.4, 2.4))).evidence.cells
+    assert {cell.supports for cell in cells if "steps" in cell.where} == {None}
+
+
+def test_the_target_is_half_the_loss_of_guessing() -> None:
+    assert target_of("wine") == pytest.approx(-math.log(1 / 3) / 2)
+
+
+def test_the_finding_counts_the_runs_that_reach_the_target() -> None:
+    finding = CLAIM.answer(found_in(CLAIM, world_of(2.4, 0.1))).finding
+    assert "0 of 40 zero runs" in finding and "40 of 40 small random" in finding
