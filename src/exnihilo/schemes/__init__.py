@@ -1,6 +1,8 @@
 """Schemes: laws for the values of one tensor, each with a promise that can be tested."""
 
+from exnihilo.schemes.activations import ACTIVATIONS, Activation, activation_named
 from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.gains import gain
 from exnihilo.schemes.identity import Dirac, Identity
 from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
@@ -27,8 +29,10 @@ kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
 __all__ = [
+    "ACTIVATIONS",
     "ALIASES",
     "SCHEMES",
+    "Activation",
     "Constant",
     "DeltaOrthogonal",
     "Dirac",
@@ -44,6 +48,8 @@ __all__ = [
     "Uniform",
     "VarianceScaling",
     "Zeros",
+    "activation_named",
+    "gain",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",

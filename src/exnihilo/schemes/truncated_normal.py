@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.polynomial.legendre import leggauss
+from numpy.typing import NDArray
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
@@ -16,7 +17,7 @@ from exnihilo.schemes.scheme import require_not_negative
 
 # The standard normal tail beyond this is 4e-300: float64 still holds the mass of an interval that reaches it.
 _FARTHEST = 37.0
-# Beyond ``mode`` by this many nats the density adds nothing to a moment in float64.
+# Where the density is this many nats below its highest, it adds nothing to a moment in float64.
 _NEGLIGIBLE_NATS = 50.0
 
 
@@ -97,7 +98,7 @@ def truncated_std(lower: float, upper: float) -> float:
     """
     mode = min(max(0.0, lower), upper)
     reach = math.sqrt(mode * mode + 2.0 * _NEGLIGIBLE_NATS) - abs(mode)
-    low, high = max(lower, mode - reach if mode <= 0.0 else lower), min(upper, mode + reach if mode >= 0.0 else upper)
+    low, high = max(lower, mode - reach), min(upper, mode + reach)
     nodes, weights = leggauss(200)
     z = low + (high - low) * (nodes + 1.0) / 2.0
     mass = weights * np.exp((mode * mode - z * z) / 2.0)
@@ -105,26 +106,16 @@ def truncated_std(lower: float, upper: float) -> float:
     return float(np.sqrt((mass * (z - (mass * z).sum()) ** 2).sum()))
 
 
-def _standard_truncated(words: np.ndarray, lower: float, upper: float) -> Tensor:
-    """By inversion in float64, counting the probability from whichever end is nearer: neither tail loses digits."""
-    below, above = _tail(-lower), _tail(upper)
-    from_lower = torch.from_numpy((words + 0.5) * 2.0**-32)
+def _standard_truncated(words: NDArray[np.uint32], lower: float, upper: float) -> Tensor:
+    """By inversion in float64: the quantile of ``P(Z < lower) + u * P(lower < Z < upper)``."""
     if lower > 0.0:
-        # All of the mass is in the upper tail, where 1 - below would round it away.
-        inside = _tail(lower) - above
-        return -_quantile(above + (1.0 - from_lower) * inside).clamp_(-upper, -lower)
-    inside = (_tail(-upper) - below) if upper < 0.0 else 1.0 - below - above
-    p = below + from_lower * inside
-    if upper < 0.0:
-        return _quantile(p).clamp_(lower, upper)
-    q = above + (1.0 - from_lower) * inside
-    return torch.where(p < q, _quantile(p), -_quantile(q)).clamp_(lower, upper)
+        # Above zero that sum is near 1 and loses the tail's digits; its mirror image below zero does not.
+        return -_standard_truncated(~words, -upper, -lower)
+    below = _tail(-lower)
+    u = torch.from_numpy((words + 0.5) * 2.0**-32)
+    return torch.special.ndtri(u.mul_(_tail(-upper) - below).add_(below)).clamp_(lower, upper)
 
 
 def _tail(z: float) -> float:
     """P(Z > z) for a standard normal Z."""
     return math.erfc(z / math.sqrt(2.0)) / 2.0
-
-
-def _quantile(p: Tensor) -> Tensor:
-    return torch.special.ndtri(p)
