@@ -30,12 +30,10 @@ install() { "$venv/bin/python" -m pip install -qq -c constraints.txt "$@"; }
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 
-# The CPU build, from the configured index where it has it, else from PyTorch's own; else (macOS) the plain one.
+# torch first and alone: the CPU build where the configured index has one by that name, else the index's own.
 torch=$(grep '^torch==' constraints.txt)
 if ! "$venv/bin/python" -m pip show -qq torch 2>/dev/null; then
     echo "exnihilo: installing $torch and the rest into $venv (once, some minutes)"
-    install "$torch+cpu" 2>/dev/null ||
-        install --index-url https://download.pytorch.org/whl/cpu "$torch" 2>/dev/null ||
-        install "$torch"
+    install "$torch+cpu" 2>/dev/null || install "$torch"
 fi
 install "$@"

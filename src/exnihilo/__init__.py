@@ -1,5 +1,48 @@
-"""exnihilo: start PyTorch networks right, from zero or from anything."""
+"""exnihilo: start PyTorch networks right, from zero or from anything.
 
-from exnihilo.version import __version__ as __version__
+>>> import exnihilo as xn
+>>> layer = xn.Layout.linear(out=64, in_=128)
+>>> round(xn.he_normal().expected_std(layer), 4)
+0.125
+"""
 
-__all__ = ["__version__"]
+import importlib as _importlib
+import typing as _typing
+
+from exnihilo.version import __version__
+
+if _typing.TYPE_CHECKING:
+    from exnihilo.fills import Key
+    from exnihilo.lab.ask import Outcome, study
+    from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start, Verdict
+    from exnihilo.lab.study import Study
+    from exnihilo.lab.tasks import Task, from_arrays, from_file
+    from exnihilo.layouts import Layout
+    from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
+
+__all__ = ["Key", "Layout", "Network", "Optimizer", "Outcome", "Run", "RunRecord", "Start", "Study", "Task", "Verdict"]
+__all__ += ["__version__", "from_arrays", "from_file", "gain", "he_normal", "lecun_normal", "scheme_named", "study"]
+__all__ += ["xavier_normal"]
+
+# Where each public name lives. They are imported on first use: the records and the report need no torch, and
+# `exnihilo --version` need not wait for it.
+_HOMES = {
+    "fills": ("Key",),
+    "lab.ask": ("Outcome", "study"),
+    "lab.records": ("Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
+    "lab.study": ("Study",),
+    "lab.tasks": ("Task", "from_arrays", "from_file"),
+    "layouts": ("Layout",),
+    "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
+}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(_importlib.import_module(f"exnihilo.{home}"), name)
+    raise AttributeError(f"module 'exnihilo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__
