@@ -1,5 +1,6 @@
 """``exnihilo claims``: the answers, one line a claim, and the page."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from exnihilo.claims import CLAIMS
+from exnihilo import claims as catalog
 from exnihilo.claims.claim import Claim
 from exnihilo.claims.presets import Preset, preset_named
 from exnihilo.claims.records import Results
@@ -16,7 +17,8 @@ from exnihilo.cli.forecasts import forecast_lines, total_line
 from exnihilo.cli.outcomes import LEDGER
 from exnihilo.cli.progress import progress_shown
 from exnihilo.errors import InvalidValueError, UnknownNameError
-from exnihilo.lab.forecast import forecast
+from exnihilo.lab.forecast import forecast, measured_costs
+from exnihilo.lab.records import plain
 from exnihilo.lab.store import Ledger
 from exnihilo.report.output import RESULTS, ensure_writable
 from exnihilo.report.page import write_report
@@ -29,12 +31,14 @@ def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dr
     claims = claims_named(only)
     chosen = preset_named(preset)
     if dry_run:
-        _forecast(claims, chosen, seed)
+        _forecast(claims, chosen, seed, workers, as_json=as_json)
         return
     ensure_writable(out)
-    studies = [study for claim in claims for study in claim.studies(chosen, seed)]
-    expected = sum(forecast(study).num_first for study in studies)
+    # Without the time, which takes seconds to measure: the exact answers are not to wait for it.
+    forecasts = [forecast(study) for claim in claims for study in claim.studies(chosen, seed)]
+    expected = sum(each.num_first for each in forecasts)
     with Ledger(out / LEDGER) as ledger, progress_shown(expected, quiet=as_json) as display:
+        display.say(total_line(forecasts))
         results = run(
             claims,
             ledger,
@@ -58,14 +62,14 @@ def claims_named(only: str) -> tuple[Claim, ...]:
     Raises:
         UnknownNameError: A claim that does not exist.
     """
-    by_id = {claim.id: claim for claim in CLAIMS}
+    by_id = {claim.id: claim for claim in catalog.CLAIMS}
     wanted = {name.strip().upper() for name in only.split(",")} - {""}
     if only and not wanted:
         raise InvalidValueError(f"--only is '{only}' and names no claim.", fix="exnihilo claims --only D2,T6")
     for name in sorted(wanted):
         if name not in by_id:
             raise UnknownNameError.of("claim", name, by_id)
-    return tuple(claim for claim in CLAIMS if not wanted or claim.id in wanted)
+    return tuple(claim for claim in catalog.CLAIMS if not wanted or claim.id in wanted)
 
 
 def joined(results: Results, path: Path) -> Results:
@@ -85,17 +89,20 @@ def joined(results: Results, path: Path) -> Results:
     if not same:
         return results
     answers = {answer.id: answer for answer in (*earlier.claims, *results.claims)}
-    known = [answers[claim.id] for claim in CLAIMS if claim.id in answers]
+    known = [answers[claim.id] for claim in catalog.CLAIMS if claim.id in answers]
     return replace(results, claims=tuple(known), num_runs=max(earlier.num_runs, results.num_runs))
 
 
-def _forecast(claims: Sequence[Claim], preset: Preset, seed: int) -> None:
+def _forecast(claims: Sequence[Claim], preset: Preset, seed: int, workers: int, *, as_json: bool) -> None:
+    studies = [(claim, study) for claim in claims for study in claim.studies(preset, seed)]
+    costs = measured_costs([study for _, study in studies])
+    forecasts = [forecast(study, costs=costs, workers=workers) for _, study in studies]
+    if as_json:
+        print(json.dumps({"forecasts": [plain(each) for each in forecasts]}, indent=2))
+        return
     console = Console(highlight=False)
-    forecasts = []
-    for claim in claims:
+    for (claim, study), expected in zip(studies, forecasts, strict=True):
         console.print(Text(f"{claim.id}  {claim.title}", style="bold"))
-        for study in claim.studies(preset, seed):
-            forecasts.append(forecast(study))
-            for line in forecast_lines(study, forecasts[-1]):
-                console.print(f"  {line}", markup=False)
+        for line in forecast_lines(study, expected):
+            console.print(f"  {line}", markup=False)
     console.print(total_line(forecasts), markup=False)

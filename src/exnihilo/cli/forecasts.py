@@ -41,7 +41,8 @@ def total_line(forecasts: Sequence[Forecast]) -> str:
     first, most = sum(each.num_first for each in forecasts), sum(each.num_most for each in forecasts)
     times = [each.seconds for each in forecasts if each.seconds is not None]
     about = f", about {time_shown(sum(times))}" if times else ""
-    return f"{len(forecasts)} studies: {first:,} runs to the first look, at most {most:,}{about}"
+    studies = f"{len(forecasts)} {'study' if len(forecasts) == 1 else 'studies'}"
+    return f"{studies}: {first:,} runs to the first look, at most {most:,}{about}"
 
 
 def _axes(study: Study) -> str:

@@ -104,7 +104,7 @@ def measured_costs(studies: Sequence[Study], *, train: Train = engine.train) -> 
     for study in studies:
         for cell in study.cells:
             kinds.setdefault(_kind(study, cell), (study, cell))
-    stride = math.ceil(len(kinds) / _STACKS_MEASURED)
+    stride = max(1, math.ceil(len(kinds) / _STACKS_MEASURED))
     costs: dict[Hashable, float] = {}
     seconds = 0.0
     for index, (kind, (study, cell)) in enumerate(kinds.items()):

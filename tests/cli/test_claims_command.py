@@ -1,0 +1,141 @@
+"""`exnihilo claims`: which claims it asks, where it resumes, what it prints and how it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from exnihilo import claims as catalog
+from exnihilo.claims.claim import Claim, Found, Reading
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.records import Cell, Evidence
+from exnihilo.cli.app import app
+from exnihilo.lab.records import Network, Start
+from exnihilo.lab.store import Ledger
+from exnihilo.lab.study import Study
+
+
+def small(preset: Preset, seed: int) -> tuple[Study, ...]:
+    return (
+        preset.study(
+            "small",
+            "Does zero learn?",
+            seed=seed,
+            tasks=("wine",),
+            networks=(Network(depth=1, width=4),),
+            starts=(Start(name="zeros"),),
+            baseline=Start(name="he_normal"),
+            lrs=(0.1,),
+            looks=(6,),
+            steps=20,
+            batch_size=16,
+            evaluations=2,
+            measurements=1,
+        ),
+    )
+
+
+def read_small(found: Found) -> Reading:
+    ((_, verdict),) = found.verdicts("small")
+    cell = Cell(where="wine", supports=verdict.outcome == "worse", finding="zeros are worse")
+    return Reading(verdict="supported", finding=f"Zeros are {verdict.outcome}.", evidence=Evidence(cells=(cell,)))
+
+
+def read_nothing(found: Found) -> Reading:
+    return Reading(verdict="refuted", finding="It is not so.", evidence=Evidence())
+
+
+CLAIMS = (
+    Claim(id="D2", title="Exact", statement="It is so.", basis="exact", rule="By proof.", read=read_nothing),
+    Claim(
+        id="T6",
+        title="Small",
+        statement="Zero is worse.",
+        basis="measured",
+        rule="A test.",
+        read=read_small,
+        studies=small,
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(catalog, "CLAIMS", CLAIMS, raising=False)
+    return tmp_path
+
+
+def ask(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["claims", *arguments], prog_name="exnihilo")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_every_claim_gets_a_line_and_the_page_its_path() -> None:
+    code, out, err = ask("--workers", "1")
+    assert code == 0
+    assert re.search(r"^D2 +refuted +It is not so\.$", out, re.MULTILINE)
+    assert re.search(r"^T6 +supported +Zeros are worse\.$", out, re.MULTILINE)
+    assert "report/index.html" in out
+    assert "D2" in err  # as soon as it is known
+    assert (Path("report") / "index.html").exists()
+    assert [claim["id"] for claim in json.loads(Path("report/results.json").read_text())["claims"]] == ["D2", "T6"]
+
+
+def test_json_is_what_the_page_lies_beside() -> None:
+    code, out, err = ask("--workers", "1", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == json.loads(Path("report/results.json").read_text())
+
+
+def test_one_claim_alone_keeps_the_others_answers_on_the_page() -> None:
+    ask("--workers", "1")
+    _, out, _ = ask("--workers", "1", "--only", "d2", "--json")
+    assert [claim["id"] for claim in json.loads(out)["claims"]] == ["D2", "T6"]
+    _, out, _ = ask("--workers", "1", "--only", "D2", "--seed", "1", "--json")
+    assert [claim["id"] for claim in json.loads(out)["claims"]] == ["D2"]  # answers of another seed do not mix
+
+
+def test_a_second_call_trains_nothing() -> None:
+    ask("--workers", "1", "--json")
+    with Ledger("report/ledger.sqlite") as ledger:
+        before = ledger.identities()
+    ask("--workers", "1", "--json")
+    with Ledger("report/ledger.sqlite") as ledger:
+        assert ledger.identities() == before
+        assert len(before) == 12
+
+
+def test_a_dry_run_lists_the_studies_and_leaves_no_trace(folder: Path) -> None:
+    code, out, _ = ask("--dry-run")
+    assert code == 0
+    assert "12 runs to the first look, at most 12 (about" in out
+    assert "1 study: 12 runs" in out
+    assert json.loads(ask("--dry-run", "--json")[1])["forecasts"][0]["num_first"] == 12
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (["--only", "D9"], "Unknown claim 'D9'. Did you mean 'D2'?"),
+        (["--only", "D2,T66"], "Unknown claim 'T66'. Did you mean 'T6'?"),
+        (["--only", ","], "--only is ',' and names no claim."),
+        (["--preset", "quik"], "Unknown preset 'quik'. Did you mean 'quick'?"),
+        (["--out", "file"], "Output folder 'file' cannot be written"),
+        (["--out", "corrupt"], "corrupt/ledger.sqlite is no ledger, or is corrupt."),
+    ],
+)
+def test_bad_input_gets_one_clear_error(folder: Path, arguments: list[str], fact: str) -> None:
+    (folder / "file").touch()
+    (folder / "corrupt").mkdir()
+    (folder / "corrupt" / "ledger.sqlite").write_text("no ledger at all\n" * 500)
+    code, out, err = ask(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0].startswith(fact)
+    assert "\n  Fix: " in err and err.splitlines()[-1].startswith("  [")
