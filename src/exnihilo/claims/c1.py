@@ -1,0 +1,256 @@
+"""C1: what is said for and against the zero start in the comparison of methods."""
+
+from collections.abc import Iterable, Sequence
+from math import inf
+
+from exnihilo.claims import figures
+from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude
+from exnihilo.claims.clauses import factor_by_clause, listed, num_holding, of_clause, place
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
+from exnihilo.lab.records import Network, RunRecord, Start
+from exnihilo.lab.study import Cell as Place
+from exnihilo.lab.study import Study
+
+TRAINED = "C1 zeros by activation"
+DEEP = "C1 gradients by depth"
+ZERO = Start(name="zeros")
+OTHER = Start(name="xavier_normal")
+# Two that let a zero network move (f(0) and f'(0) are not 0), and one that does not (f'(0) is 0).
+ACTIVATIONS = ("sigmoid", "softplus", "cos")
+DEEP_ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
+DEPTHS = (2, 4, 8)
+DEEP_FROM = 4
+DEEP_STEPS, DEEP_LR, DEEP_SEEDS = 100, 0.1, 3
+# The lowest map's gradient has vanished where it is below this share of the head's.
+VANISHED = 1e-3
+WORKS, SYMMETRY, VANISHING = "can work", "symmetry", "vanishing gradients"
+
+
+def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
+    """Zero against Xavier with activations that are not zero at zero; and gradients of zero networks by depth."""
+    return (
+        preset.study(
+            TRAINED,
+            "With the right activation, does an all-zero start reach the test accuracy of Xavier?",
+            seed=seed,
+            networks=[Network(activation=name) for name in ACTIVATIONS],
+            starts=(ZERO,),
+            baseline=OTHER,
+        ),
+        preset.study(
+            DEEP,
+            "How large is the gradient of the lowest map of an all-zero network while it trains?",
+            seed=seed,
+            networks=[Network(depth=depth, width=16, activation=name) for name in DEEP_ACTIVATIONS for depth in DEPTHS],
+            starts=(ZERO,),
+            policy="grid",
+            lrs=(DEEP_LR,),
+            looks=(DEEP_SEEDS,),
+            steps=DEEP_STEPS,
+            measurements=DEEP_STEPS // 10,
+        ),
+    )
+
+
+def read(found: Found) -> Reading:
+    """Each clause gives cells; see the rule of ``CLAIM``."""
+    cells = (*_works(found), *_symmetry(found), *_vanishing(found))
+    return Reading(
+        verdict=conclude(cells),
+        finding=_finding(cells),
+        factor=factor_by_clause(cells),
+        evidence=Evidence(
+            cells=cells,
+            tables=(_accuracies(found),),
+            figures=(
+                figures.intervals(
+                    "c1-can-work",
+                    "Zero against Xavier, where the activation is not zero at zero",
+                    "Mean paired difference over seeds with its interval, corrected for the number of comparisons.",
+                    cells,
+                    x_title="test accuracy of zero minus that of Xavier",
+                ),
+                _gradients(found),
+            ),
+        ),
+    )
+
+
+def _works(found: Found) -> list[Cell]:
+    supports = {"better": True, "equivalent": True, "worse": False, "undecided": None}
+    return [
+        cell_of(
+            place(WORKS, comparison.cell.task, comparison.cell.network.activation),
+            verdict,
+            f"Zero minus Xavier: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
+            supports=supports[verdict.outcome],
+        )
+        for comparison, verdict in found.verdicts(TRAINED)
+    ]
+
+
+def _symmetry(found: Found) -> list[Cell]:
+    cells: list[Cell] = []
+    for name in ACTIVATIONS:
+        records = [record for spot in _places(found, TRAINED, name) for record in found.judged(TRAINED, spot, ZERO)]
+        widths = [width for record in records for width in record.effective_width_relative[-1]]
+        cells.append(
+            Cell(
+                where=place(SYMMETRY, name),
+                supports=set(widths) == {1},
+                n=len(records),
+                finding=(
+                    f"After training, at most {max(widths)} of the {records[0].run.network.width} units of a hidden "
+                    f"layer differ, over {len(records)} zero runs."
+                ),
+            )
+        )
+    return cells
+
+
+def _vanishing(found: Found) -> list[Cell]:
+    cells: list[Cell] = []
+    for name in DEEP_ACTIVATIONS:
+        for spot in _networks(found, name):
+            records = _deep_runs(found, spot)
+            ratios = [ratio for record in records for ratio in _ratios(record)]
+            has_vanished = [ratio < VANISHED for ratio in ratios]
+            cells.append(
+                Cell(
+                    where=place(VANISHING, f"{spot.depth} layers", name),
+                    supports=True if all(has_vanished) else None if any(has_vanished) else False,
+                    n=len(records),
+                    finding=(
+                        "The lowest map's gradient is exactly zero at every measured step of every run."
+                        if not any(record.gradient_norm[step][0] for record in records for step in _steps(record))
+                        else f"The lowest map's gradient is at most {max(ratios):.2g} of the head's, and below "
+                        f"{VANISHED:g} of it at {sum(has_vanished)} of {len(ratios)} measurements."
+                    ),
+                )
+            )
+    return cells
+
+
+def _finding(cells: Sequence[Cell]) -> str:
+    works, symmetry, vanishing = (of_clause(cells, clause) for clause in (WORKS, SYMMETRY, VANISHING))
+    held = [" ".join(cell.where.split(" · ")[1:]) for cell in works if cell.supports]
+    lags = [-100 * cell.estimate for cell in works if cell.estimate is not None and cell.supports is False]
+    behind = f"; elsewhere it is up to {max(lags):.0f} points of test accuracy behind" if lags else ""
+    return (
+        f"The zero start keeps up with Xavier in {len(held)} of {len(works)} places ({listed(held)}){behind}. "
+        f"All units of a layer stay one and the same with {num_holding(symmetry)} of {len(symmetry)} activations, and "
+        f"the lowest map's gradient stays below {VANISHED:g} of the head's in {num_holding(vanishing)} of "
+        f"{len(vanishing)} deep networks."
+    )
+
+
+def _places(found: Found, study: str, activation: str) -> list[Place]:
+    return [spot for spot in found.studies[study].cells if spot.network.activation == activation]
+
+
+def _networks(found: Found, activation: str) -> list[Network]:
+    networks = found.studies[DEEP].networks
+    return [net for net in networks if net.activation == activation and net.depth >= DEEP_FROM]
+
+
+def _deep_runs(found: Found, network: Network) -> list[RunRecord]:
+    spots = [spot for spot in found.studies[DEEP].cells if spot.network == network]
+    return [record for spot in spots for record in found.judged(DEEP, spot, ZERO)]
+
+
+def _steps(record: RunRecord) -> range:
+    return range(len(record.measurement_steps))
+
+
+def _ratios(record: RunRecord) -> Iterable[float]:
+    """The lowest map's gradient norm over the head's at each measurement; 0 where the lowest one is exactly 0."""
+    for lowest, *_, head in record.gradient_norm:
+        yield lowest / head if lowest and head else inf if lowest else 0.0
+
+
+def _accuracies(found: Found) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for spot in found.studies[TRAINED].cells:
+        zero, other = (found.judged(TRAINED, spot, start) for start in (ZERO, OTHER))
+        rows.append(
+            (
+                spot.network.activation,
+                spot.task,
+                _mean(record.test_score for record in zero),
+                _mean(record.test_score for record in other),
+                max(width for record in zero for width in record.effective_width_relative[-1]),
+                len(zero),
+            )
+        )
+    return Table(
+        title=f"Tuned zero and Xavier networks of 2 hidden layers with {Network().width} units",
+        columns=(
+            "activation",
+            "task",
+            "test accuracy from zero",
+            "test accuracy from Xavier",
+            "most different units in a layer after zero",
+            "seeds",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
+
+
+def _gradients(found: Found) -> Figure:
+    rows: list[dict[str, Value]] = []
+    for network in found.studies[DEEP].networks:
+        records = _deep_runs(found, network)
+        for index in _steps(records[0]):
+            norms = [record.gradient_norm[index][0] for record in records]
+            rows.append(
+                {
+                    "activation": network.activation,
+                    "depth": f"{network.depth} hidden layers",
+                    "step": records[0].measurement_steps[index],
+                    "norm": _mean(norms),
+                    "low": min(norms),
+                    "high": max(norms),
+                }
+            )
+    return Figure(
+        name="c1-lowest-gradient",
+        title="Gradient of the lowest map of an all-zero network while it trains",
+        caption=(
+            f"Mean over {DEEP_SEEDS} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate {DEEP_LR:g}; "
+            "bands reach from the lowest to the highest run. A line at 0 is exactly 0."
+        ),
+        mark="line",
+        x=figures.STEP,
+        y=Axis(field="norm", title="gradient norm of the lowest map", scale="symlog"),
+        color=Axis(field="depth", title="depth", kind="nominal"),
+        facet=Axis(field="activation", title="activation", kind="nominal"),
+        rows=tuple(rows),
+    )
+
+
+CLAIM = Claim(
+    id="C1",
+    title="Zero, among the methods",
+    statement=(
+        "For zero initialization: it is simple and can work with the right activation. Against it: the units stay "
+        "symmetric, and gradients vanish in deep networks."
+    ),
+    basis="measured",
+    rule=(
+        f"'Can work': zero against Xavier, each at its own tuned rate, with {listed(ACTIVATIONS)} in each task, all "
+        "comparisons one family (exact sign-flip, Holm, alpha 0.05); better or equivalent (within 2 points) supports "
+        "it, worse refutes it. 'Symmetry': supported by an activation with which all units of every hidden layer of "
+        "every zero run end as one (relative distance 1e-6), else refuted. 'Vanishing gradients', for "
+        f"{DEEP_FROM} or more hidden layers: supported where the lowest map's gradient is below {VANISHED:g} of the "
+        f"head's at every measurement within {DEEP_STEPS} steps, refuted where it never is. That zero is simple is "
+        "claim D1."
+    ),
+    read=read,
+    studies=studies,
+)

@@ -1,0 +1,71 @@
+"""Statements that say several things at once: each clause has cells of its own, and the parts of a place are joined."""
+
+from collections.abc import Iterable, Sequence
+
+from exnihilo.claims.records import Cell
+
+SEPARATOR = " · "
+
+
+def place(clause: str, *parts: object) -> str:
+    """Where a cell of a clause stands.
+
+    Example:
+        >>> place("can work", "wine", "sigmoid")
+        'can work · wine · sigmoid'
+    """
+    return SEPARATOR.join(map(str, (clause, *parts)))
+
+
+def of_clause(cells: Iterable[Cell], clause: str) -> tuple[Cell, ...]:
+    """The cells of one clause."""
+    return tuple(cell for cell in cells if cell.where.split(SEPARATOR)[0] == clause)
+
+
+def num_holding(cells: Iterable[Cell]) -> int:
+    """How many cells support what they were asked."""
+    return sum(cell.supports is True for cell in cells)
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names in a sentence, the rest counted.
+
+    Example:
+        >>> listed(["wine"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], most=2), listed([])
+        ('wine', 'a, b and c', 'a, b and 2 more', 'none')
+    """
+    if not names:
+        return "none"
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def factor_by_clause(cells: Sequence[Cell]) -> str | None:
+    """What the verdict of a compound claim depends on, clause by clause; None where no two cells disagree.
+
+    Example:
+        >>> cells = [Cell(where=place(*where), supports=says, finding="") for where, says in
+        ...          ((("can work", "wine"), True), (("can work", "digits"), False), (("symmetry", "wine"), True))]
+        >>> print(factor_by_clause(cells))
+        the part of the statement and the place: 'can work' holds at wine and fails at digits; 'symmetry' holds
+        >>> factor_by_clause(cells[:1]) is None
+        True
+    """
+    if not {True, False} <= {cell.supports for cell in cells}:
+        return None
+    clauses = list(dict.fromkeys(cell.where.split(SEPARATOR)[0] for cell in cells))
+    told = [text for clause in clauses if (text := _told(clause, of_clause(cells, clause)))]
+    return f"the part of the statement and the place: {'; '.join(told)}"
+
+
+def _told(clause: str, cells: Sequence[Cell]) -> str:
+    """One clause, its two sides named; empty where all its cells are open."""
+    sides = {says: [_where(cell) for cell in cells if cell.supports is says] for says in (True, False)}
+    if sides[True] and sides[False]:
+        return f"'{clause}' holds at {listed(sides[True])} and fails at {listed(sides[False])}"
+    return f"'{clause}' {'holds' if sides[True] else 'fails'}" if sides[True] or sides[False] else ""
+
+
+def _where(cell: Cell) -> str:
+    return " ".join(cell.where.split(SEPARATOR)[1:])

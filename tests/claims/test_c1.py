@@ -1,0 +1,66 @@
+"""The verdict on C1 follows the records, clause by clause."""
+
+import pytest
+from worlds import found_in, verdict_in
+
+from exnihilo.claims.c1 import CLAIM
+from exnihilo.claims.clauses import of_clause
+
+
+def world_of(*, score: float, width: int, gradient: float):
+    def world(run):
+        if run.start.name != "zeros":
+            return {"test_score": 0.9 - run.seed % 7 / 1e4}
+        head = 1.0
+        norms = (gradient, *(0.5,) * (run.network.depth - 1), head)
+        return {
+            "test_score": score - run.seed % 7 / 1e4,
+            "effective_width_relative": width,
+            "gradient_norm": (norms,) * (run.measurements + 1),
+        }
+
+    return world
+
+
+@pytest.mark.parametrize(
+    ("score", "width", "gradient", "verdict"),
+    [
+        (0.9, 1, 0.0, "supported"),
+        (0.95, 1, 1e-4, "supported"),
+        (0.3, 32, 0.5, "refuted"),
+        (0.3, 1, 0.0, "depends"),
+        (0.9, 2, 0.0, "depends"),
+    ],
+)
+def test_the_verdict_follows_accuracy_width_and_gradients(score, width, gradient, verdict) -> None:
+    assert verdict_in(CLAIM, world_of(score=score, width=width, gradient=gradient)) == verdict
+
+
+def test_one_unit_that_differs_refutes_the_symmetry_of_its_activation() -> None:
+    def world(run):
+        alike = world_of(score=0.9, width=1, gradient=0.0)(run)
+        odd = run.network.activation == "softplus" and run.task == "wine" and run.seed == 3
+        return alike | ({"effective_width_relative": 2} if odd else {})
+
+    answer = CLAIM.answer(found_in(CLAIM, world))
+    assert [cell.supports for cell in of_clause(answer.evidence.cells, "symmetry")] == [True, False, True]
+
+
+def test_a_gradient_that_comes_and_goes_leaves_its_cell_open() -> None:
+    def world(run):
+        depth, times = run.network.depth, run.measurements + 1
+        norms = tuple((0.5 if step == 0 else 0.0, *(1.0,) * depth) for step in range(times))
+        return {"gradient_norm": norms}
+
+    answer = CLAIM.answer(found_in(CLAIM, world))
+    assert {cell.supports for cell in of_clause(answer.evidence.cells, "vanishing gradients")} == {None}
+
+
+def test_the_finding_names_the_places_where_zero_keeps_up() -> None:
+    def world(run):
+        keeps = run.task == "wine" and run.network.activation == "sigmoid"
+        return world_of(score=0.9 if keeps else 0.5, width=1, gradient=0.0)(run)
+
+    answer = CLAIM.answer(found_in(CLAIM, world))
+    assert "in 1 of 12 places (wine sigmoid); elsewhere it is up to 40 points" in answer.finding
+    assert answer.factor is not None and "'can work' holds at wine sigmoid and fails at" in answer.factor
