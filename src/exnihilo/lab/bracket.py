@@ -46,7 +46,7 @@ class Bracket:
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Interval of level 1 - alpha for the difference of the two best means."""
-        return min(flip.interval(alpha)[0] for flip in self.below), max(flip.interval(alpha)[1] for flip in self.above)
+        return min(flip.lower(alpha) for flip in self.below), max(flip.upper(alpha) for flip in self.above)
 
     def seeds_to_decide(self, margin: float, alpha: float) -> int | None:
         """About how many seeds in all would decide, if the observed means and spreads are true; None where none would.

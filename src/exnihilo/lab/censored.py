@@ -1,4 +1,4 @@
-"""Steps to a target as censored data: a run that never got there is later than every run that did, and is never dropped.
+"""Steps to a target as censored data: a run that never got there is later than all that did, and is never dropped.
 
 Steps are the clock, and not seconds: the wall time of a batch belongs to no single run.
 """

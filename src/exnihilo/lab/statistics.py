@@ -94,15 +94,26 @@ class SignFlip:
             >>> sign_flip([1.0, 2.0, 3.0]).interval(0.05)
             (-inf, inf)
         """
+        return self.lower(alpha), self.upper(alpha)
+
+    def lower(self, alpha: float) -> float:
+        """The lower end of `interval`: what a one-sided claim at half of ``alpha`` needs."""
+        rank = self._rank(alpha)
+        return self._snapped(np.partition(self.lows, rank - 1)[rank - 1]) if rank > 0 else -math.inf
+
+    def upper(self, alpha: float) -> float:
+        """The upper end of `interval`."""
+        rank = self._rank(alpha)
+        return self._snapped(np.partition(self.highs, -rank)[-rank]) if rank > 0 else math.inf
+
+    def _rank(self, alpha: float) -> int:
+        """Which of the ordered ends bounds the interval; none where it is not positive."""
         check_alpha(alpha)
-        rank = math.floor(alpha * self.num_splits) - self.num_trivial + 1
-        if rank < 1:
-            return -math.inf, math.inf
-        low = float(np.partition(self.lows, rank - 1)[rank - 1])
-        high = float(np.partition(self.highs, -rank)[-rank])
+        return math.floor(alpha * self.num_splits) - self.num_trivial + 1
+
+    def _snapped(self, end: np.float64) -> float:
         # An end that is zero but for rounding must not let the interval "exclude" zero.
-        tolerance = self._tolerance()
-        return 0.0 if abs(low) <= tolerance else low, 0.0 if abs(high) <= tolerance else high
+        return 0.0 if abs(end) <= self._tolerance() else float(end)
 
     def _tolerance(self, center: float = 0.0) -> float:
         return ROUNDING * max(float(np.abs(self.differences).max()), abs(center))
