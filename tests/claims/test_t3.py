@@ -1,0 +1,55 @@
+"""The verdict on T3 follows the clock and the steps to the target."""
+
+import pytest
+from worlds import found_in
+
+from exnihilo.claims.t3 import AGAIN, BLOCKS, CLAIM, SMALL, TINY, ZEROS, measure
+from exnihilo.lab.timing import Timing
+
+
+def timing_of(zero: float, *, noise: float = 0.0) -> Timing:
+    """Random steps of 300 µs, and zero ones of that times ``zero``."""
+    wobble = [1 + (noise if block % 2 else -noise) for block in range(24)]
+    others = dict.fromkeys((SMALL, AGAIN, TINY), (0.0003,) * 24)
+    return Timing(seconds={ZEROS: tuple(3e-4 * zero * w for w in wobble), **others})
+
+
+def answer(timing: Timing, zero: float, random: float):
+    def world(run):
+        return {"train_loss": zero if run.start.name == "zeros" else random}
+
+    return CLAIM.answer(found_in(CLAIM, world, measured=timing))
+
+
+@pytest.mark.parametrize(
+    ("cost", "zero", "random", "verdict"),
+    [
+        (1.0, 2.4, 0.1, "refuted"),
+        (0.7, 0.1, 2.4, "supported"),
+        (1.3, 2.4, 2.4, "refuted"),
+        (0.7, 2.4, 0.1, "depends"),
+    ],
+)
+def test_the_verdict_follows_the_clock_and_the_steps(cost: float, zero: float, random: float, verdict: str) -> None:
+    assert answer(timing_of(cost), zero, random).verdict == verdict
+
+
+def test_a_noisy_clock_and_no_arrival_leave_it_undecided() -> None:
+    assert answer(timing_of(1.0, noise=0.5), 2.4, 2.4).verdict == "undecided"
+
+
+def test_the_finding_follows_the_clock() -> None:
+    assert "the values do not matter" in answer(timing_of(1.0), 2.4, 0.1).finding
+    assert "zero is faster" in answer(timing_of(0.7), 2.4, 0.1).finding
+
+
+def test_a_target_that_is_never_reached_has_no_time() -> None:
+    ways = answer(timing_of(1.0), 2.4, 0.1).evidence.tables[1]
+    assert {row[5] for row in ways.rows if row[1] == "zeros"} == {None}
+    assert None not in {row[5] for row in ways.rows if row[1] == "small_normal"}
+
+
+def test_every_alternative_is_timed_in_every_block() -> None:
+    timing = measure()
+    assert set(timing.seconds) == {ZEROS, SMALL, AGAIN, TINY}
+    assert all(len(seconds) == BLOCKS and min(seconds) > 0 for seconds in timing.seconds.values())
