@@ -156,12 +156,10 @@ def _finding(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> str:
     zero, random = (
         [records for (_, label), records in groups.items() if label == start.label] for start in (ZERO, RANDOM)
     )
-    still = sum(not record.moved for records in zero for record in records)
-    total = sum(map(len, zero))
     return (
         f"After tuning, the median training loss of the all-zero network is {_span(zero)}, that of small random "
         f"weights {_span(random)}, depending on the task. {_all_reaching(zero)} zero runs halve the loss of guessing, "
-        f"{_all_reaching(random)} small random ones do. In {still} of {total} zero runs no weight ever moved."
+        f"{_all_reaching(random)} small random ones do. {tables.unmoved(groups, ZERO)}"
     )
 
 

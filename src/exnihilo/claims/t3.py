@@ -114,7 +114,8 @@ def cost_verdict(timing: Timing) -> Verdict:
 def _cost_finding(verdict: Verdict) -> str:
     low, high = (100 * (exp(-end) - 1) for end in reversed(verdict.interval))
     interval = f", interval {low:+.1f} to {high:+.1f} %" if isfinite(low) and isfinite(high) else ""
-    return f"A step from zero takes {100 * (exp(-verdict.estimate) - 1):+.1f} % of CPU time{interval} ({verdict.outcome})."
+    change = 100 * (exp(-verdict.estimate) - 1)
+    return f"From zero a step takes {change:+.1f} % of the CPU time from random weights{interval} ({verdict.outcome})."
 
 
 def _finding(found: Found, timing: Timing, verdict: Verdict) -> str:

@@ -1,6 +1,6 @@
 """The tables that several claims share, as data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from statistics import mean
 
@@ -46,3 +46,9 @@ def judged_means(found: Found, studies: Sequence[str], title: str, columns: dict
 def _mean(values: Sequence[float]) -> float | None:
     finite = [value for value in values if isfinite(value)]
     return mean(finite) if finite else None
+
+
+def unmoved(groups: Mapping[tuple[str, str], Sequence[RunRecord]], start: Start) -> str:
+    """A sentence on how many runs of a start never moved a weight; groups by (task, start's label)."""
+    moved = [record.moved for (_, label), records in groups.items() if label == start.label for record in records]
+    return f"In {moved.count(False)} of {len(moved)} runs from {start.label} no weight ever moved."
