@@ -13,7 +13,7 @@ import altair as alt
 import vl_convert
 
 from exnihilo.claims.records import Figure
-from exnihilo.report.marks import layers, wrapped_label
+from exnihilo.report.marks import layers, wrapped_labels
 from exnihilo.report.palette import GRID, GROUND, INK, MUTED, TOKENS, Style, series_styles
 from exnihilo.report.plot import Plot, prepare
 
@@ -91,7 +91,7 @@ def _height(plot: Plot) -> int:
     if "y" not in plot.categories:
         return _HEIGHT if plot.panels == 1 else _PANEL_HEIGHT
     dodged = len(plot.categories["c"]) * _DODGED_HEIGHT if plot.is_dodged else 0
-    wrapped = 13 * max(len(wrapped_label(label)) for label in plot.categories["y"]) + 12
+    wrapped = 13 * max(map(len, wrapped_labels(plot.categories["y"]).values()), default=1) + 12
     return max(80, len(plot.categories["y"]) * max(_ROW_HEIGHT, dodged, wrapped))
 
 

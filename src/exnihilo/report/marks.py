@@ -1,6 +1,7 @@
 """The layers of each mark, as Altair charts without data (the figure's rows come on top)."""
 
 import json
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from exnihilo.report.plot import Key, Plot
 _MOST_MARKERS = 12
 _MOST_HOVERS = 1500
 _MOST_CELL_NUMBERS = 120
-_LABEL_CHARACTERS = 38
+_LABEL_CHARACTERS = 42
 
 Layer = alt.Chart
 
@@ -113,17 +114,31 @@ def _axes(plot: Plot, **options: Any) -> dict[str, Any]:
     return channels
 
 
-def wrapped_label(label: str) -> list[str]:
-    """The lines of a long name beside its row; a separating dot stays with the word before it."""
-    return textwrap.wrap(label.replace(" ·", "\u00a0·"), _LABEL_CHARACTERS) or [label]
+def wrapped_labels(labels: Sequence[str]) -> dict[str, list[str]]:
+    """Lines for the names beside rows: all in as many as the longest needs, so that they stand at equal height.
+
+    Example:
+        >>> wrapped_labels(["digits", "a name of more than forty characters · beside a row"])["digits"]
+        ['digits']
+    """
+    most = max((math.ceil(len(label) / _LABEL_CHARACTERS) for label in labels), default=1)
+    return {label: _lines(label, most) for label in labels}
+
+
+def _lines(label: str, most: int) -> list[str]:
+    if most == 1:
+        return [label]
+    # A separating dot stays with the word before it.
+    return textwrap.wrap(label.replace(" ·", "\u00a0·"), math.ceil(len(label) / most) + 4) or [label]
 
 
 def _wrapped(labels: Sequence[str]) -> dict[str, Any]:
-    lines = {label: wrapped_label(label) for label in labels}
+    lines = wrapped_labels(labels)
     most = max(map(len, lines.values()), default=1)
     if most == 1:
         return {}
-    return {"labelExpr": f"{json.dumps(lines)}[datum.label]", "labelLineHeight": 13}
+    expression = f"{json.dumps(lines)}[datum.label]"
+    return {"labelExpr": expression, "labelLineHeight": 13, "labelOffset": -6.5 * (most - 1)}
 
 
 def _span(plot: Plot) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _float(value: float) -> str:
     if magnitude == 0.0:
         return "0"
     if 1e-3 <= magnitude < 1e6:
-        text = f"{value:,.0f}" if magnitude >= 1000 else f"{value:.4g}"
+        text = f"{value:,.0f}" if magnitude >= 999.95 else f"{value:.4g}"
         return text.replace("-", "−")
     mantissa, exponent = f"{value:.2e}".split("e")
     factor = mantissa.rstrip("0").rstrip(".").replace("-", "−")

@@ -44,7 +44,7 @@ SERIES = (
 
 # From a small to a large value of an ordered series, such as depth.
 RAMP = (
-    Token("ramp-1", "#440154", "#33638d"),
+    Token("ramp-1", "#440154", "#4273a8"),
     Token("ramp-2", "#46307e", "#287d8e"),
     Token("ramp-3", "#3d4d8a", "#1f968b"),
     Token("ramp-4", "#31688e", "#29af7f"),

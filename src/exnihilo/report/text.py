@@ -32,8 +32,13 @@ def claim_line(answer: Answer) -> Text:
     line.append(f"{answer.id:<4} ", style="bold")
     line.append(f"{answer.verdict:<{_WIDEST}}  ", style=COLORS[answer.verdict])
     factor = f"on {answer.factor}: " if answer.verdict == "depends" and answer.factor else ""
-    line.append(" ".join(f"{factor}{answer.finding}".split()))
+    line.append(_bare(f"{factor}{answer.finding}"))
     return line
+
+
+def _bare(text: str) -> str:
+    """One line without the markup of findings."""
+    return " ".join(text.replace("`", "").replace("**", "").split())
 
 
 def counts(results: Results) -> dict[ClaimVerdict, int]:

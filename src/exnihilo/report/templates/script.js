@@ -39,7 +39,7 @@
       const numbers = view.layer.findIndex((layer) => (layer.mark.type ?? layer.mark) === "text");
       if (numbers > 0 && room / counts.x < 38) view.layer.splice(numbers, 1);
     }
-    if (counts.y) wrapCategories(spec, view, Math.floor(limit / CHARACTER));
+    if (counts.y) wrapCategories(spec, view, Math.floor(limit / 6));
     spec.config.title.limit = width - 10;
     return spec;
   }
@@ -53,16 +53,18 @@
     return spec.spec.width;
   }
 
-  // Long names beside the rows break into lines, and their rows grow.
+  // Long names beside the rows break into lines, all into as many as the longest needs, and the rows grow.
   function wrapCategories(spec, view, characters) {
-    const rows = Object.values(spec.datasets ?? {})[0] ?? spec.data.values;
-    const lines = Object.fromEntries(rows.map((row) => [row.y, wrapped(String(row.y), characters)]));
+    const labels = [...new Set(spec.data.values.map((row) => String(row.y)))];
+    const wanted = Math.max(...labels.map((label) => Math.ceil(label.length / characters)));
+    if (wanted === 1) return;
+    const lines = Object.fromEntries(labels.map((label) => [label, wrapped(label, Math.ceil(label.length / wanted) + 4)]));
     const most = Math.max(...Object.values(lines).map((entry) => entry.length));
-    if (most === 1) return;
-    view.height = Math.max(view.height, Object.keys(lines).length * (13 * most + 12));
+    view.height = Math.max(view.height, labels.length * (13 * most + 12));
+    const labelExpr = `${JSON.stringify(lines)}[datum.label]`;
     for (const layer of view.layer) {
       if (!layer.encoding?.y?.axis) continue;
-      Object.assign(layer.encoding.y.axis, { labelExpr: `${JSON.stringify(lines)}[datum.label]`, labelLineHeight: 13 });
+      Object.assign(layer.encoding.y.axis, { labelExpr, labelLineHeight: 13, labelOffset: -6.5 * (most - 1) });
     }
   }
 
@@ -95,27 +97,34 @@
     figure.classList.add("is-live");
   }
 
-  const report = (error) => console.error(error);
+  // A chart that fails leaves its static figure in place.
+  function attempt(figure) {
+    draw(figure).catch((error) => {
+      figure.dataset.failed = String(error);
+      console.error(figure.dataset.figure, error);
+    });
+  }
+
   const figures = [...document.querySelectorAll(".figure")];
   const seen = new Set();
   const near = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;
       seen.add(target);
-      draw(target).catch(report);
+      attempt(target);
     }
   }, { rootMargin: "700px 0px" });
   const sized = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       const figure = target.closest(".figure");
-      if (seen.has(figure)) draw(figure).catch(report);
+      if (seen.has(figure)) attempt(figure);
     }
   });
   for (const figure of figures) {
     near.observe(figure);
     sized.observe(figure.querySelector(".plot"));
   }
-  dark.addEventListener("change", () => seen.forEach((figure) => draw(figure).catch(report)));
+  dark.addEventListener("change", () => seen.forEach(attempt));
 
   // Copy buttons.
 
