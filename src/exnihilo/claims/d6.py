@@ -291,8 +291,8 @@ CLAIM = Claim(
         f"supports the claim if before and after each of {WATCHED_STEPS} steps all units of every hidden layer are the "
         "same but for rounding (1e-6 of the layer's largest number), incoming and outgoing weights together, and "
         f"refutes it if any differ. One hidden layer of {PLAIN_WIDTH} units in plain PyTorch supports it if outputs "
-        "and gradients are equal by bits, and refutes it if not. What breaks the tie, and rounding in a wide layer, are "
-        "shown and not counted."
+        "and gradients are equal by bits, and refutes it if not. What breaks the tie, and rounding in a wide layer, "
+        "are shown and not counted."
     ),
     read=read,
     studies=studies,
