@@ -1,0 +1,26 @@
+"""The networks that several claims ask about: equal networks share their runs."""
+
+from exnihilo.lab.records import Network
+
+# Deep enough for a wrong scale to compound, and small enough for a study of minutes.
+DEEP_DEPTH, DEEP_WIDTH = 6, 16
+
+
+def shallow(activation: str = "relu") -> Network:
+    """The lab's usual network, of two hidden layers."""
+    return Network(activation=activation)
+
+
+def deep(activation: str = "relu") -> Network:
+    """A deep and narrow network."""
+    return Network(depth=DEEP_DEPTH, width=DEEP_WIDTH, activation=activation)
+
+
+def short_label(network: Network) -> str:
+    """Depth, width and activation.
+
+    Example:
+        >>> short_label(deep("tanh"))
+        '6x16 tanh'
+    """
+    return f"{network.depth}x{network.width} {network.activation}"
