@@ -1,7 +1,7 @@
 """Batched training against a plain sequential PyTorch loop, on one thread, in CPU time.
 
 For each network and optimizer, rounds of A B A B: the plain loop trains a few runs, the engine trains 64 at once, both
-for the same number of steps with their own data order and rate; the ratio of run-steps a second is taken within each
+with their own data order and rate; the ratio of run-steps a second is taken within each
 round and its median is printed. Set-up (data, first values) is inside the engine's time; evaluations are kept to the
 two that a record needs at least.
 
@@ -76,7 +76,7 @@ def batched(network: Network, batch_size: int, optimizer: str, steps: int, count
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--runs", type=int, default=64)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -84,7 +84,7 @@ def main() -> None:
         batched(network, batch_size, optimizer, 5, options.runs, 0)
         pairs = [
             (
-                plain(network, batch_size, optimizer, options.steps),
+                plain(network, batch_size, optimizer, 200),
                 batched(network, batch_size, optimizer, options.steps, options.runs, 0),
             )
             for _ in range(options.rounds)

@@ -141,7 +141,7 @@ def chunks_of(runs: Iterable[Run], workers: int) -> tuple[tuple[Run, ...], ...]:
         stacks.setdefault((run.task, engine.stack_key(run)), []).append(run)
     total = sum(map(len, stacks.values()))
     even = max(MIN_CHUNK, math.ceil(total / (2 * workers))) if workers > 1 else total
-    chunks = [chunk for stack in stacks.values() for chunk in _cut(stack, min(even, engine.stack_size(stack[0])))]
+    chunks = [chunk for stack in stacks.values() for chunk in _cut(stack, min(even, engine.MAX_STACK))]
     return tuple(sorted(chunks, key=lambda chunk: -len(chunk) * chunk[0].steps))
 
 

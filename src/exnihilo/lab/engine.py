@@ -19,7 +19,7 @@ from exnihilo.lab import measures
 from exnihilo.lab.batches import batches_of
 from exnihilo.lab.layers import Pass, Statistics, build
 from exnihilo.lab.losses import loss_and_score, loss_gradient
-from exnihilo.lab.networks import Parameter, hidden_layers, maps, parameters
+from exnihilo.lab.networks import Parameter, Role, hidden_layers, maps, parameters
 from exnihilo.lab.optimizers import Update
 from exnihilo.lab.products import ALIGNMENT
 from exnihilo.lab.recording import Evaluated, Log, LossAndScore, Measured, by_run, evenly
@@ -27,8 +27,11 @@ from exnihilo.lab.records import MEASURED_ROWS, Run, RunRecord
 from exnihilo.lab.starts import begin, check_start
 from exnihilo.lab.tasks import Task
 
-# Stacks beyond these sizes fall out of the cache of one core; measured by benchmarks/engine.py.
-_STACK_SIZES = {"mlp": 64, "cnn": 8}
+# A stack's values, gradients, moments and activations should stay in the cache of one core: larger stacks wait for
+# memory, smaller ones for Python (measured by benchmarks/engine.py).
+STACK_BYTES = 6 * 2**20
+MAX_STACK = 64
+MIN_STACK = 8
 
 
 def stack_key(run: Run) -> Hashable:
@@ -36,9 +39,16 @@ def stack_key(run: Run) -> Hashable:
     return (run.task, run.network, run.optimizer.name, run.steps, run.batch_size, run.evaluations, run.measurements)
 
 
-def stack_size(run: Run) -> int:
-    """How many such runs are best trained at once on a CPU."""
-    return _STACK_SIZES[run.network.kind]
+def stack_size(task: Task, run: Run) -> int:
+    """How many such runs are best trained at once on one core."""
+    found = parameters(run.network, task.num_inputs, task.num_outputs, task.image_shape)
+    num_values = sum(prod(parameter.layout.shape) for parameter in found)
+    hidden = [parameter for parameter in found if parameter.role is Role.BIAS]
+    positions = prod(task.image_shape[1:]) if run.network.kind == "cnn" and task.image_shape else 1
+    num_activations = run.batch_size * (task.num_inputs + sum(prod(p.layout.shape) * positions for p in hidden))
+    # Values, gradients and a moment; activations and their gradients, before and behind each nonlinearity.
+    size = 4 * (3 * num_values + 4 * num_activations)
+    return min(MAX_STACK, max(MIN_STACK, STACK_BYTES // size))
 
 
 def train(task: Task, runs: Sequence[Run]) -> tuple[RunRecord, ...]:
@@ -63,7 +73,10 @@ def train(task: Task, runs: Sequence[Run]) -> tuple[RunRecord, ...]:
         stacks.setdefault(stack_key(run), []).append(index)
     records: dict[int, RunRecord] = {}
     for indices in stacks.values():
-        records.update(zip(indices, _Stack(task, [runs[i] for i in indices]).train(), strict=True))
+        size = stack_size(task, runs[indices[0]])
+        for first in range(0, len(indices), size):
+            stacked = indices[first : first + size]
+            records.update(zip(stacked, _Stack(task, [runs[i] for i in stacked]).train(), strict=True))
     return tuple(records[index] for index in range(len(runs)))
 
 

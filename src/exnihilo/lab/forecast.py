@@ -121,7 +121,7 @@ def _kind(study: Study, cell: Cell) -> Hashable:
 def _seconds_of_a_run(study: Study, cell: Cell, train: Train) -> float:
     task = next(task for task in study.task_records if task.name == cell.task)
     first = study.run(cell, study.arms[0], study.lrs[0], study.tuning_seed(0))
-    num_runs = min(_RUNS_MEASURED, engine.stack_size(first))
+    num_runs = min(_RUNS_MEASURED, engine.MAX_STACK)
 
     def seconds(steps: int) -> float:
         runs: tuple[Run, ...] = tuple(
