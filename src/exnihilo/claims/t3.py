@@ -179,8 +179,8 @@ def _blocks(timing: Timing) -> Figure:
         name="t3-step",
         title="CPU time of a training step, in turns",
         caption=(
-            f"MLP {'-'.join(map(str, SIZES))}, batch {BATCH}, SGD with momentum, one thread; each dot is the median of "
-            f"{CALLS} steps, {timing.num_blocks} blocks in turns."
+            f"MLP {'-'.join(map(str, SIZES))}, batch {BATCH}, SGD with momentum, one thread; each dot is the fastest "
+            f"of {CALLS} steps, {timing.num_blocks} blocks in turns."
         ),
         mark="line",
         x=Axis(field="block", title="block"),
