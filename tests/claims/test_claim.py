@@ -1,5 +1,7 @@
 """Pairs across cells are compared as one family, on the declared seeds alone."""
 
+from dataclasses import replace
+
 import pytest
 from worlds import SMALL, record
 
@@ -82,12 +84,21 @@ def test_the_factor_names_the_part_that_tells_the_sides_apart() -> None:
     assert factor_of(cells) == "which of these is asked: wine supports the claim; digits refutes it"
 
 
-def test_the_factor_names_whole_places_where_no_part_alone_tells_them_apart() -> None:
-    cells = (cell("gap · wine", True), cell("gap · digits", False), cell("loss · wine", False))
+def test_the_factor_counts_the_cells_of_a_name_on_both_sides() -> None:
+    cells = (*(cell(f"gap · {task}", True) for task in "abc"), cell("gap · d", False), cell("loss · a", False))
     assert factor_of(cells) == (
-        "which of these is asked: gap · wine supports the claim; gap · digits, loss · wine refute it"
+        "which of these is asked: gap (3 of 4) supports the claim; gap (1 of 4), loss refute it"
     )
 
 
 def test_there_is_no_factor_where_no_cells_disagree() -> None:
     assert factor_of((cell("wine", True), cell("digits", None))) is None
+
+
+def test_a_run_that_two_studies_share_counts_once() -> None:
+    study = SMALL.study("one", "?", seed=0, networks=(Network(),), starts=(Start(name="zeros"),))
+    other = replace(study, name="two", metric="train_loss")
+    run = study.run(study.cells[0], Start(name="zeros"), 0.1, 0)
+    elsewhere = [replace(run, seed=2**20), replace(run, evaluations=7)]
+    found = Found(preset=SMALL, studies={"one": study, "two": other}, records={r: record(r) for r in (run, *elsewhere)})
+    assert found.num_runs == 1

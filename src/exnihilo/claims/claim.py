@@ -1,5 +1,6 @@
 """What a claim is: a statement, the studies that put it to the test, and the rule that reads their records."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,8 +11,8 @@ from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison, chosen_rates, comparisons_of, judge, tunings_of
+from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
 from exnihilo.lab.verdict import compare, pair_records
 
 
@@ -33,8 +34,8 @@ class Found:
 
     @property
     def num_runs(self) -> int:
-        """Runs that the claim's own studies rest on."""
-        return sum(len(self.runs(name)) for name in self.studies)
+        """Runs that the claim's own studies rest on; a run that two of them share is one."""
+        return len({record.run for name in self.studies for record in self.runs(name)})
 
     def runs(self, study: str) -> tuple[RunRecord, ...]:
         """Every finished run of a study, tuning runs too."""
@@ -69,8 +70,11 @@ def _belongs(run: Run, study: Study) -> bool:
         and run.optimizer in study.optimizers
         and run.steps == study.steps
         and run.batch_size == study.batch_size
+        and run.evaluations == study.evaluations
         and run.measurements == study.measurements
         and run.task in {place.task for place in study.cells}
+        and run.seed // SEEDS_PER_STUDY == study.seed
+        and (run.lr in study.lrs or study.policy == "tuned")  # an optimum at the edge extends the grid
     )
 
 
@@ -205,8 +209,8 @@ def conclude(cells: Iterable[Cell]) -> ClaimVerdict:
 def factor_of(cells: Sequence[Cell]) -> str | None:
     """What a verdict ``depends`` on, read off the cells that disagree; None where none do.
 
-    The parts of ``Cell.where`` stand between " · ". Where one part alone tells the two sides apart, such as the task or
-    the clause, the sides are named by it; else by their whole places.
+    The parts of ``Cell.where`` stand between " · ". The sides are named by the part that tells them apart best, such as
+    the task or the clause; a name that is on both sides says how many of its cells are on each.
 
     Example:
         >>> cells = [Cell(where=where, supports=says, finding="") for where, says in
@@ -218,14 +222,15 @@ def factor_of(cells: Sequence[Cell]) -> str | None:
     if not sides[True] or not sides[False]:
         return None
     length = min(len(parts) for side in sides.values() for parts in side)
-    for position in range(length):
-        named = {says: list(dict.fromkeys(parts[position] for parts in side)) for says, side in sides.items()}
-        if not set(named[True]) & set(named[False]):
-            break
-    else:
-        named = {says: [" · ".join(parts) for parts in side] for says, side in sides.items()}
-    verbs = {True: ("supports", "support"), False: ("refutes", "refute")}
-    texts = {says: f"{', '.join(names)} {verbs[says][len(names) > 1]}" for says, names in named.items()}
+    counts = [
+        {says: Counter(parts[position] for parts in side) for says, side in sides.items()} for position in range(length)
+    ]
+    best = min(counts, key=lambda of: sum((of[True] & of[False]).values()))
+    total = best[True] + best[False]
+    texts: dict[bool, str] = {}
+    for says, verbs in ((True, ("supports", "support")), (False, ("refutes", "refute"))):
+        names = [name if n == total[name] else f"{name} ({n} of {total[name]})" for name, n in best[says].items()]
+        texts[says] = f"{', '.join(names)} {verbs[len(names) > 1]}"
     return f"which of these is asked: {texts[True]} the claim; {texts[False]} it"
 
 
