@@ -8,7 +8,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from exnihilo.claims.claim import Claim, Found, Reading, conclude
+from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.fills import Key
 from exnihilo.lab.networks import Role, parameters
@@ -139,7 +139,7 @@ def read(found: Found) -> Reading:
     return Reading(
         verdict=verdict,
         finding=" ".join((_count(zero), _beside(controls), _price(outcome.costs))),
-        factor="the network" if verdict == "depends" else None,
+        factor=factor_of(cells),
         evidence=Evidence(
             cells=cells,
             tables=(_counts(outcome.begun), _cost_table(outcome.costs)),
@@ -175,7 +175,7 @@ def _cells(begun: Begun, *, can_tell: bool) -> tuple[Cell, ...]:
     is_simple = begun.num_variants == 1
     return (
         Cell(
-            where=f"all zero: {begun.network}",
+            where=f"all zero · {begun.network}",
             supports=is_zero if can_tell else None,
             finding=(
                 f"{begun.nonzero_weights:,} of {begun.num_weights:,} weights and {begun.nonzero_biases:,} of "
@@ -183,7 +183,7 @@ def _cells(begun: Begun, *, can_tell: bool) -> tuple[Cell, ...]:
             ),
         ),
         Cell(
-            where=f"simple: {begun.network}",
+            where=f"simple · {begun.network}",
             supports=is_simple if can_tell else None,
             finding=f"{begun.num_variants} set{'s' if begun.num_variants > 1 else ''} of values over {SEEDS} seeds",
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from exnihilo.claims.claim import Claim, Found, Reading, conclude
+from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
 from exnihilo.claims.d2 import LRS, NUM_TASKS, OPTIMIZERS, distinct, is_known, runs_of, watched, widest, widest_by_bits
 from exnihilo.claims.d2 import STEPS as WATCHED_STEPS
 from exnihilo.claims.presets import Preset
@@ -135,12 +135,10 @@ def read(found: Found) -> Reading:
     )
     broken = _broken(found)
     rounded = found.judged(ROUNDING, found.studies[ROUNDING].cells[0], ZERO)
-    parted = sorted({cell.where for cell in cells if cell.supports is False})
-    verdict = conclude(cells)
     return Reading(
-        verdict=verdict,
+        verdict=conclude(cells),
         finding=f"{_count(cells, watched_runs)} {_breakers(broken, twins)} {_rounding(rounded)}",
-        factor=f"the place: units part in {', '.join(parted)}" if verdict == "depends" else None,
+        factor=factor_of(cells),
         evidence=Evidence(
             cells=cells, tables=(_table(watched_runs, broken, rounded), _plain_table(twins)), figures=(_figure(broken),)
         ),
@@ -150,7 +148,7 @@ def read(found: Found) -> Reading:
 def _watched_cell(name: str, records: Sequence[RunRecord]) -> Cell:
     width = widest(records)
     return Cell(
-        where=f"training: {name}",
+        where=f"training · {name}",
         supports=False if width > 1 else True if is_known(records) else None,
         finding=(
             f"{distinct(width)} in {len(records)} runs of {WATCHED_STEPS} steps "
@@ -161,7 +159,7 @@ def _watched_cell(name: str, records: Sequence[RunRecord]) -> Cell:
 
 def _plain_cell(of: Twins) -> Cell:
     return Cell(
-        where=f"plain PyTorch: {of.activation}",
+        where=f"plain PyTorch · {of.activation}",
         supports=of.forward == of.backward == 1,
         finding=f"{of.forward} distinct output(s) and {of.backward} distinct gradient(s) among {PLAIN_WIDTH} units",
     )

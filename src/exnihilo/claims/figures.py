@@ -86,15 +86,25 @@ def sweep(
     )
 
 
-def gradients(name: str, title: str, caption: str, groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> Figure:
-    """Norm of each map's weight gradient, median over seeds, at the first measured step; groups by (facet, series).
+def gradients(
+    name: str,
+    title: str,
+    caption: str,
+    groups: Mapping[tuple[str, str], Sequence[RunRecord]],
+    *,
+    measurement: int = 0,
+) -> Figure:
+    """Norm of each map's weight gradient, median over seeds; groups by (facet, series).
 
     Exact zeros are kept: the axis shows them beside the powers of ten.
+
+    Args:
+        measurement: Which of the measured steps: 0 the first, -1 the last.
     """
     rows: list[Mapping[str, Value]] = []
     for (facet, series), records in groups.items():
         for index, layer in enumerate(records[0].layers if records else ()):
-            norms = [record.gradient_norm[0][index] for record in records]
+            norms = [record.gradient_norm[measurement][index] for record in records]
             if all(isfinite(norm) for norm in norms):
                 rows.append({"facet": facet, "start": series, "layer": index + 1, "map": layer, "norm": median(norms)})
     return Figure(
