@@ -40,7 +40,7 @@ def test_zeros_support_the_claim() -> None:
 def test_a_single_other_value_or_variant_turns_its_network_against_the_claim(change: dict[str, int]) -> None:
     answer = answer_to(outcome_of(**change))
     assert answer.verdict == "depends"
-    assert answer.factor is not None and "plain MLP" in answer.factor
+    assert answer.factor is not None
 
 
 def test_values_everywhere_refute_the_claim() -> None:

@@ -26,7 +26,7 @@ def fading(run):
 def test_what_a_unit_hands_on_at_zero_decides() -> None:
     answer = CLAIM.answer(found_in(CLAIM, fading))
     assert answer.verdict == "depends"
-    assert answer.factor is not None and answer.factor.startswith("f(0)")
+    assert (answer.factor or "").startswith("f(0)")
     assert "With relu (f(0) = 0), tanh (f(0) = 0) the gradient of every weight" in answer.finding
     assert "1, 2, 8 hidden layers: depth is not the reason" in answer.finding
     assert "falls by 12 to 12 decades" in answer.finding

@@ -163,8 +163,8 @@ def _factor(cells: Sequence[Cell]) -> str | None:
     passes = {says: {ACTIVATIONS[name].value_at_zero != 0.0 for name in names} for says, names in sides.items()}
     if passes == {True: {True}, False: {False}}:
         return (
-            f"f(0), what a unit of a zero layer hands on: gradients fade where it is not 0 ({_sorted(sides[True])}) and "
-            f"do not exist where it is ({_sorted(sides[False])})"
+            f"f(0), what a unit of a zero layer hands on: gradients fade where it is not 0 ({_sorted(sides[True])}) "
+            f"and do not exist where it is ({_sorted(sides[False])})"
         )
     return factor_of(cells)
 
@@ -231,8 +231,9 @@ def _by_depth(found: Found) -> Figure:
         name="d3-depth",
         title="Gradient norm of the map next to the input, by depth",
         caption=(
-            f"Median over tasks and seeds ({LADDER_SEEDS} a task, more at depth {DEPTH}) after {STEPS} steps of momentum "
-            f"at rate {LR:g}. An exact zero stands on the line marked 0; below {UNDERFLOW:g} a gradient underflows to it."
+            f"Median over tasks and seeds ({LADDER_SEEDS} a task, more at depth {DEPTH}) after {STEPS} steps of "
+            f"momentum at rate {LR:g}. An exact zero stands on the line marked 0; gradients below {UNDERFLOW:g} "
+            "underflow to it."
         ),
         mark="line",
         x=Axis(field="depth", title="hidden layers", scale="log"),
@@ -275,8 +276,8 @@ CLAIM = Claim(
         f"the claim if the gradient of the map next to the input is more than {DECADES:g} decades below the head's "
         f"(exact sign-flip interval over seeds, alpha {ALPHA:g} shared by all cells; an underflow counts as "
         f"{UNDERFLOW:g}), and refute it if it is less. They also refute it if the gradient of every map, the head's "
-        "too, is exactly zero at every measured step of every run: that is no small gradient, which a larger rate, more "
-        "steps or fewer layers could mend, but a dead end."
+        "too, is exactly zero at every measured step of every run: that is no small gradient, which a larger rate, "
+        "more steps or fewer layers could mend, but a dead end."
     ),
     read=read,
     studies=studies,
