@@ -272,7 +272,7 @@ def record(seed, score, *, diverged=False, moved=True):
         steps=10,
         batch_size=8,
     )
-    empty = {name: () for name in RunRecord.__slots__}
+    empty = dict.fromkeys(RunRecord.__slots__, ())
     return RunRecord(**(empty | {"run": run, "test_score": score, "diverged": diverged, "moved": moved}))
 
 

@@ -1,9 +1,9 @@
 """The difference of two starts, each at its best learning rate, when the choice of the rates was itself noisy.
 
 A few tuning seeds choose a rate near the best one, not always the best. Judged at the chosen rates alone, two equal
-starts then differ in truth, and enough judging seeds find it: with 3 tuning seeds a family of 7 equal starts gets a
-false verdict in up to a third of all studies, at a declared alpha of 5 % (docs/statistics.md). So the rates next to the
-chosen one are judged too, and the difference of the *best* rates is bracketed. With chosen rate c and candidates r,
+starts then differ in truth, and enough judging seeds find it: false verdicts come several times as often as declared
+(docs/statistics.md measures it). So the rates next to the chosen one are judged too, and the difference of the *best*
+rates is bracketed. With chosen rate c and candidates r,
 
     mean(start, c) - best of r mean(baseline, r)  <=  best(start) - best(baseline)
                                                   <=  best of r mean(start, r) - mean(baseline, c).

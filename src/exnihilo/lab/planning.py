@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy import special
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.statistics import EXACT_SEEDS, MAX_SPLITS, check_alpha
@@ -113,12 +113,12 @@ def seeds_to_see(mean: float, spread: float, alpha: float) -> int | None:
     effect = mean / spread if spread > 0.0 else math.inf
 
     def suffices(n: int) -> bool:
-        reach = float(stats.t.isf(alpha / 2, n - 1) + stats.t.ppf(POWER, n - 1)) / math.sqrt(n)
-        return smallest_p(n) <= alpha and effect >= reach
+        quantiles = special.stdtrit(n - 1, 1.0 - alpha / 2) + special.stdtrit(n - 1, POWER)
+        return smallest_p(n) <= alpha and effect * math.sqrt(n) >= quantiles
 
     if not suffices(MAX_SEEDS):
         return None
-    low, high = 1, MAX_SEEDS
+    low, high = 1, MAX_SEEDS  # one seed never suffices
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle, high)
