@@ -1,6 +1,6 @@
 """The pictures that several claims share, as data."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from statistics import mean, median
 from typing import Literal
@@ -59,15 +59,17 @@ def sweep(
     *,
     values: str = "train_loss",
     y_title: str = "final training loss",
+    scale: Literal["linear", "log", "symlog"] = "linear",
+    series: Callable[[RunRecord], str] = lambda record: record.run.start.label,
     reference: float | None = None,
 ) -> Figure:
-    """Median of a final number against the learning rate, for each start and task."""
+    """Median of a final number against the learning rate, for each task and series (the start, unless told)."""
     found: dict[tuple[str, str, float], list[float]] = {}
     for record in records:
         value = getattr(record, values)
         value = value[-1] if isinstance(value, tuple) else value
         if isfinite(value):
-            found.setdefault((record.run.task, record.run.start.label, record.run.lr), []).append(value)
+            found.setdefault((record.run.task, series(record), record.run.lr), []).append(value)
     rows = [
         {"task": task, "start": start, "lr": lr, "value": median(values)}
         for (task, start, lr), values in sorted(found.items())
@@ -78,7 +80,7 @@ def sweep(
         caption="Median over the seeds that ran at each rate; runs that diverged are left out here and counted in the cells.",
         mark="line",
         x=Axis(field="lr", title="learning rate", scale="log"),
-        y=Axis(field="value", title=y_title),
+        y=Axis(field="value", title=y_title, scale=scale),
         color=START,
         facet=Axis(field="task", title="task", kind="nominal"),
         rows=tuple(rows),
