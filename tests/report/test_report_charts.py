@@ -126,6 +126,37 @@ def test_the_reference_is_one_line_a_panel():
     assert svg(spec(replace(panels, facet=None))).count('stroke-dasharray="4,3"') == 1
 
 
+def test_an_interval_without_an_end_is_dotted_to_the_edge():
+    rows = [
+        {"x": "bounded", "value": 0.1, "low": 0.0, "high": 0.2},
+        {"x": "open", "value": 0.1, "low": -math.inf, "high": 0.2},
+    ]
+    cell = Axis(field="x", title="cell", kind="nominal")
+    forest = figure("interval", rows, x=VALUE, y=cell)
+    assert svg(spec(forest)).count('stroke-dasharray="1,3"') == 1
+    assert svg(spec(replace(forest, rows=tuple(rows[:1])))).count('stroke-dasharray="1,3"') == 0
+
+
+def test_panels_of_unlike_sizes_get_scales_of_their_own():
+    def scales(*sizes):
+        rows = [{"x": i, "value": size * i, "task": f"task {size}"} for size in sizes for i in range(5)]
+        panels = figure("line", rows, facet=Axis(field="task", title="task", kind="nominal"))
+        return spec(panels).get("resolve", {}).get("scale", {}).get("y")
+
+    assert scales(1.0, 3.0) is None
+    assert scales(1.0, 100.0) == "independent"
+
+
+def test_a_line_below_another_is_wider_and_shows():
+    def widths(gap):
+        rows = [{"x": i, "value": 1.0 + gap * k, "start": f"s{k}"} for k in range(2) for i in range(5)]
+        drawn = svg(spec(figure("line", rows, color=START)))
+        return {float(width) for width in re.findall(r'<path[^>]*d="M0,[^>]*stroke-width="([\d.]+)"', drawn)}
+
+    assert len(widths(gap=0.0)) == 2
+    assert len(widths(gap=1.0)) == 1
+
+
 def test_a_figure_without_rows_is_drawn_empty():
     for mark in MARKS:
         assert svg(spec(figure(mark, [], color=START))).startswith("<svg")

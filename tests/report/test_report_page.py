@@ -180,6 +180,14 @@ def test_a_report_without_the_opening_and_without_evidence_is_written(tmp_path):
     assert Outline(html).errors == []
 
 
+def test_a_finding_of_several_paragraphs_opens_with_the_first_and_goes_on_with_the_others(tmp_path):
+    finding = "The short answer.\n\n## Why\n\nThe longer one, with `zeros`.\n\n[figure: f1-width]"
+    results = replace(few("F1"), claims=(replace(few("F1").claims[0], finding=finding),))
+    html = write_report(results, tmp_path).read_text()
+    assert '<p class="lede">The short answer.</p>' in html
+    assert "<h2>Why</h2><p>The longer one, with <code>zeros</code>.</p>" in html
+
+
 def test_an_unknown_figure_in_the_explanation_is_named(tmp_path):
     with pytest.raises(
         UnknownNameError, match=r"Unknown figure 'd2-efective-width'. Did you mean 'd2-effective-width'\?"

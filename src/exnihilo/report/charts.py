@@ -46,7 +46,7 @@ def spec(figure: Figure, styles: Mapping[str, Style] | None = None) -> dict[str,
     plot = prepare(figure, series_styles([figure]) if styles is None else styles)
     longest = {key: max(map(len, labels), default=0) for key, labels in plot.categories.items()}
     counts = {key: len(labels) for key, labels in plot.categories.items()}
-    meta = {"panels": plot.panels, "longest": longest, "counts": counts}
+    meta = {"panels": plot.panels, "own": plot.has_own_scales, "longest": longest, "counts": counts}
     drawn = _chart(plot).to_dict()
     return drawn | {"config": _config(plot), "background": GROUND.light, "usermeta": meta}
 
@@ -75,11 +75,13 @@ def _chart(plot: Plot) -> alt.LayerChart | alt.FacetChart:
     above = alt.TitleParams(text="" if "y" in plot.categories else figure.y.title)
     columns = _columns(plot.panels)
     room = _AXIS_ROOM if "y" not in plot.categories else _CHARACTER * max(map(len, plot.categories["y"]), default=0)
+    room *= columns if plot.has_own_scales else 1
     width = max(90, int((WIDTH - room - _SPACING * (columns - 1)) / columns))
     panel = alt.layer(*layers(plot), data=data).properties(width=width, height=_height(plot))
     header = alt.Header(title=None, labelAnchor="start")
     facet = alt.Facet("f:N", sort=list(plot.categories["f"]), title=None, header=header)
-    return panel.facet(facet=facet, columns=columns, spacing=_SPACING).properties(title=above)
+    panels = panel.facet(facet=facet, columns=columns, spacing=_SPACING).properties(title=above)
+    return panels.resolve_scale(y="independent") if plot.has_own_scales else panels
 
 
 def _columns(panels: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -29,6 +30,8 @@ def layers(plot: Plot) -> list[Layer]:
 def _line(plot: Plot) -> list[Layer]:
     axes, color = _axes(plot), _color(plot)
     dashed: dict[str, Any] = {"strokeDash": _dash(plot)} if _has_dashes(plot) else {}
+    if plot.has_hidden_lines:
+        dashed["size"] = _thinning(plot)  # the width of a line is its size in Vega-Lite
     drawn = [alt.Chart().mark_line(strokeWidth=2.2, strokeJoin="round").encode(**axes, **color, **dashed)]
     if plot.has_band:
         drawn.insert(0, alt.Chart().mark_area(opacity=0.15).encode(**axes | _span(plot), **color))
@@ -128,8 +131,9 @@ def wrapped_labels(labels: Sequence[str]) -> dict[str, list[str]]:
 def _lines(label: str, most: int) -> list[str]:
     if most == 1:
         return [label]
-    # A separating dot stays with the word before it.
-    return textwrap.wrap(label.replace(" ·", "\u00a0·"), math.ceil(len(label) / most) + 4) or [label]
+    # A separating dot stays with the word before it, and both sides of an equation together.
+    tied = re.sub(r" (?=[·=])|(?<==) ", "\u00a0", label)
+    return textwrap.wrap(tied, math.ceil(len(label) / most) + 4) or [label]
 
 
 def _wrapped(labels: Sequence[str]) -> dict[str, Any]:
@@ -149,12 +153,31 @@ def _span(plot: Plot) -> dict[str, Any]:
 
 
 def _whisker(plot: Plot, *, ink: bool = False, dodged: bool = True) -> list[Layer]:
-    if not plot.has_band:
+    if not any("low" in row or "high" in row for row in plot.rows):
         return []
     color: dict[str, Any] = {"color": alt.value(INK.light)} if ink else _color(plot)
     offset = _offset(plot) if dodged else {}
     mark = alt.Chart().mark_rule(strokeWidth=1.3 if ink else 2.2, opacity=0.9 if ink else 0.75)
-    return [mark.encode(**_axes(plot) | _span(plot), **color, **offset)]
+    whole = mark.encode(**_axes(plot) | _span(plot), **color, **offset)
+    return [whole, *_open_ends(plot, color | offset)]
+
+
+def _open_ends(plot: Plot, others: dict[str, Any]) -> list[Layer]:
+    """Whiskers of intervals without an end on one side or both: dotted, to the edge of the panel."""
+    axes, key = _axes(plot), plot.value
+    edges = {"low": 0, "high": "width"} if key == "x" else {"low": "height", "high": 0}
+    drawn: list[Layer] = []
+    for missing, present in (("low", "high"), ("high", "low")):
+        if not any(missing in row and row[missing] is None and row[key] is not None for row in plot.rows):
+            continue
+        test = f"datum.{missing} === null && isValid(datum.{key})"
+        mark = alt.Chart().transform_filter(test).mark_rule(strokeWidth=2.2, strokeDash=[1, 3])
+        span = {key: axes[key], f"{key}2": alt.value(edges[missing])}
+        drawn.append(mark.encode(**axes | span, **others))
+        # From the estimate to the end that is there, as everywhere.
+        mark = alt.Chart().transform_filter(test).mark_rule(strokeWidth=2.2, opacity=0.75)
+        drawn.append(mark.encode(**axes | {key: axes[key], f"{key}2": f"{present}:Q"}, **others))
+    return drawn
 
 
 def _reference(plot: Plot) -> list[Layer]:
@@ -180,6 +203,14 @@ def _dash(plot: Plot) -> alt.StrokeDash:
     names = plot.categories["c"]
     scale = alt.Scale(domain=list(names), range=[list(plot.styles[name].dash) for name in names])
     return alt.StrokeDash("c:N", sort=list(names), scale=scale, legend=_legend(plot))
+
+
+def _thinning(plot: Plot) -> dict[str, Any]:
+    """Lines that lie on each other: the ones below are wider and show on both sides."""
+    names = plot.categories["c"]
+    widths = [round(4.8 - 2.8 * place / (len(names) - 1), 2) for place in range(len(names))]
+    tests = [f"datum.c === {json.dumps(name)}" for name in names]
+    return {"condition": [{"test": test, "value": width} for test, width in zip(tests, widths, strict=True)]}
 
 
 def _shape(plot: Plot) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from exnihilo.report.snippet import highlighted
 from exnihilo.report.text import counts, run_line
 
 OPENING = "F1"
-OWN_DATA = "exnihilo study examples/own_data.py --data your.csv --target column"
+OWN_DATA = "exnihilo study examples/your_data.py --data your.csv --target column"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -55,7 +55,7 @@ def write_report(results: Results, out: Path, *, explanation: str = "", own_data
         out: The folder; made where it is missing.
         explanation: The opening in plain words, as paragraphs between blank lines with ``## headings``, `code`,
             ``**strong**`` and ``[figure: name]`` (any figure of the results) where a figure stands beside the words
-            before it. Empty: the finding of ``F1``.
+            before it. Empty: what follows the first paragraph of the finding of ``F1``, in the same markup.
         own_data: The line at the end of the page that tries it on the reader's own data.
 
     Returns:
@@ -100,10 +100,12 @@ def page(results: Results, drawings: Mapping[str, Drawing], *, explanation: str,
         own_data: See ``write_report``.
     """
     opening = next((answer for answer in results.claims if answer.id == OPENING), None)
-    told = _told(opening, explanation, drawings)
+    lede, _, rest = (opening.finding if opening is not None else "").strip().partition("\n\n")
+    told = _told(opening, explanation or rest, drawings)
     return _template().render(
         results=results,
         opening=opening,
+        lede=lede,
         told=told,
         placed=set(figure_names(told)),
         cards=[answer for answer in results.claims if answer.id != OPENING],

@@ -20,6 +20,7 @@ Key = Literal["x", "y", "c", "f"]
 
 _DIGITS = 6
 _MOST_EXTRAS = 4
+_MOST_UNLIKE = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,25 @@ class Plot:
     def panels(self) -> int:
         """Small multiples; 1 without a facet."""
         return max(1, len(self.categories.get("f", ())))
+
+    @property
+    def has_own_scales(self) -> bool:
+        """Whether the panels' linear values differ so much that one scale would flatten some of them."""
+        if self.panels == 1 or self.value != "y" or self.placements["y"].scale["type"] != "linear":
+            return False
+        sizes: dict[str, float] = {}
+        for row in self.rows:
+            if row["y"] is not None:
+                sizes[row["f"]] = max(sizes.get(row["f"], 0.0), abs(row["y"]))
+        return bool(sizes) and max(sizes.values()) > _MOST_UNLIKE * min(sizes.values())
+
+    @property
+    def has_hidden_lines(self) -> bool:
+        """Whether lines of several series run through the same points, so that one would cover the other."""
+        if self.figure.mark != "line" or len(self.categories.get("c", ())) < 2:
+            return False
+        places = [(row.get("f"), row["x"], row["y"]) for row in self.rows if row["y"] is not None]
+        return len(places) - len(set(places)) > len(places) / 20
 
     @property
     def is_dodged(self) -> bool:
@@ -176,8 +196,8 @@ def _tooltip(
     order: tuple[Key, ...] = ("f", "c", "x", "y")
     titles: dict[str, str] = {}
     for key in order:
-        if key in axes and axes[key].title not in titles.values():
+        if key in axes and (axes[key].title or axes[key].field) not in titles.values():
             has_floor = key in placements and placements[key].floor is not None
-            titles[f"{key}0" if has_floor else key] = axes[key].title
+            titles[f"{key}0" if has_floor else key] = axes[key].title or axes[key].field
     titles |= {bound: bound for bound in ("low", "high") if any(bound in row for row in rows)}
     return titles | {f"t{place}": name for place, name in enumerate(extras)}

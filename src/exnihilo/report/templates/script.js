@@ -19,9 +19,9 @@
   function refitted(name, width) {
     const spec = themed(name);
     spec.background = null;
-    const { panels, longest, counts } = spec.usermeta;
+    const { own, longest, counts } = spec.usermeta;
     const limit = Math.round(clamp(width * 0.38, 90, 270));
-    const panel = spec.facet ? refitPanels(spec, width, longest, limit) : width;
+    const panel = spec.facet ? refitPanels(spec, width, own, longest, limit) : width;
     if (!spec.facet) {
       spec.width = width;
       spec.autosize = { type: "fit-x", contains: "padding" };
@@ -44,11 +44,13 @@
     return spec;
   }
 
-  function refitPanels(spec, width, longest, limit) {
+  function refitPanels(spec, width, own, longest, limit) {
     const axisRoom = Math.min(limit, (longest.y ?? 6) * CHARACTER) + 24;
-    const columns = clamp(Math.floor((width - axisRoom + SPACING) / (150 + SPACING)), 1, spec.columns);
+    // Panels with scales of their own have axes of their own.
+    const [once, each] = own ? [0, axisRoom] : [axisRoom, 0];
+    const columns = clamp(Math.floor((width - once + SPACING) / (150 + each + SPACING)), 1, spec.columns);
     spec.columns = columns;
-    spec.spec.width = Math.floor((width - axisRoom - SPACING * (columns - 1)) / columns);
+    spec.spec.width = Math.floor((width - once - SPACING * (columns - 1)) / columns - each);
     if (columns === 1) spec.spacing = 28;
     return spec.spec.width;
   }
@@ -70,7 +72,7 @@
 
   function wrapped(text, characters) {
     const lines = [];
-    for (const word of text.replaceAll(" ·", "\u00a0·").split(" ")) {
+    for (const word of text.replaceAll(/ (?=[·=])|(?<==) /g, "\u00a0").split(" ")) {
       const last = lines.at(-1);
       if (last !== undefined && last.length + 1 + word.length <= characters) lines[lines.length - 1] = `${last} ${word}`;
       else lines.push(word);
