@@ -4,6 +4,8 @@ from exnihilo.lab.records import Network
 
 # Deep enough for a wrong scale to compound, and small enough for a study of minutes.
 DEEP_DEPTH, DEEP_WIDTH = 6, 16
+# Four branches are eight maps between the stem and the head.
+RESIDUAL_DEPTH = 4
 
 
 def shallow(activation: str = "relu") -> Network:
@@ -14,6 +16,11 @@ def shallow(activation: str = "relu") -> Network:
 def deep(activation: str = "relu") -> Network:
     """A deep and narrow network."""
     return Network(depth=DEEP_DEPTH, width=DEEP_WIDTH, activation=activation)
+
+
+def gated() -> Network:
+    """A residual network with a gate on each branch: it has a last map and a gate that can be zero."""
+    return Network(depth=RESIDUAL_DEPTH, width=DEEP_WIDTH, residual=True, gate=True)
 
 
 def short_label(network: Network) -> str:
