@@ -158,8 +158,11 @@ def _whisker(plot: Plot, *, ink: bool = False, dodged: bool = True) -> list[Laye
     color: dict[str, Any] = {"color": alt.value(INK.light)} if ink else _color(plot)
     offset = _offset(plot) if dodged else {}
     mark = alt.Chart().mark_rule(strokeWidth=1.3 if ink else 2.2, opacity=0.9 if ink else 0.75)
-    whole = mark.encode(**_axes(plot) | _span(plot), **color, **offset)
-    return [whole, *_open_ends(plot, color | offset)]
+    span = _axes(plot) | _span(plot)
+    # Ink on a bar of any color stands out by its halo.
+    halo = alt.Chart().mark_rule(strokeWidth=3.6, color=CARD.light).encode(**span, **offset)
+    whole = mark.encode(**span, **color, **offset)
+    return [*([halo] if ink else []), whole, *_open_ends(plot, color | offset)]
 
 
 def _open_ends(plot: Plot, others: dict[str, Any]) -> list[Layer]:
