@@ -185,7 +185,8 @@ def _on_norm(found: Found, repaired: Repaired) -> str:
     runs = [record for spot in found.studies[NORMALIZED].cells for record in found.judged(NORMALIZED, spot, ZERO)]
     return (
         f"Weight normalization divides a zero vector by its length 0: {repaired.nan_after_norm} of "
-        f"{repaired.num_weights} weights become NaN in PyTorch, and {sum(map(is_lost, runs))} of {len(runs)} runs of the lab are lost."
+        f"{repaired.num_weights} weights become NaN in PyTorch, and {sum(map(is_lost, runs))} of {len(runs)} runs of "
+        "the lab are lost."
     )
 
 
