@@ -2,7 +2,7 @@
 
 Three markers, each an HTML comment on its own line, closed by ``<!-- end -->`` where text is generated:
 
-``<!-- output of: COMMAND -->``  the command, run in an empty folder, and what it prints
+``<!-- output of: COMMAND -->``  the command, run in an empty folder beside examples/, and what it prints
 ``<!-- file: PATH -->``          a file of the repository
 ``<!-- run -->``                 the fenced ``sh`` or ``python`` block that follows is run and must succeed
 
@@ -94,6 +94,7 @@ def main() -> int:
     try:
         require_known_markers(text)
         with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "examples").symlink_to(ROOT / "examples")
             fresh = render(text, Path(folder))
             num_run = run_blocks(text, Path(folder))
     except FailedBlock as failure:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "exnihilo"
+FRONT_PAGE = "exnihilo"
 
 
 def modules():
@@ -52,6 +53,8 @@ def reached(start, inside):
     while waiting:
         module = waiting.pop()
         seen.add(module)
+        if module == FRONT_PAGE:  # its re-exports are imported on first use; test_front_page.py sees that they are
+            continue
         parts = module.split(".")
         above = {".".join(parts[:i]) for i in range(1, len(parts))}
         waiting |= (inside[module] | above) - seen
