@@ -10,7 +10,7 @@ from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
-from exnihilo.lab.schedule import Comparison, chosen_rates, comparisons_of, judge, tunings_of
+from exnihilo.lab.schedule import Comparison, Tuning, chosen_rates, comparisons_of, judge, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.verdict import compare, pair_records
@@ -57,6 +57,22 @@ class Found:
         """Every comparison of a study with its verdict."""
         of = self.studies[study]
         return tuple(zip(comparisons_of(of, tunings_of(of, self.records)), judge(of, self.records), strict=True))
+
+    def near(self, of: RunRecord) -> tuple[tuple[RunRecord, ...], ...]:
+        """The judging runs at the rates next to that of a judged run: one tuple a rate, none where none was tuned."""
+        place = Place(task=of.run.task, network=of.run.network, optimizer=of.run.optimizer)
+        for name, tunings in self._tunings.items():
+            tuning = tunings.get(place)
+            if tuning is not None and tuning.chosen.get(of.run.start) == of.run.lr:
+                return tuple(self.judged(name, place, of.run.start, lr) for lr in tuning.near(of.run.start))
+        return ()
+
+    @cached_property
+    def _tunings(self) -> Mapping[str, Mapping[Place, Tuning]]:
+        return {
+            name: {tuning.cell: tuning for tuning in tunings_of(study, self.records)}
+            for name, study in self.studies.items()
+        }
 
     @cached_property
     def _rates(self) -> Mapping[str, Mapping[tuple[Place, Start], float]]:
@@ -160,7 +176,7 @@ def contrast(
 
     The runs of a pair must share their seeds, so that they share the data splits: ``Found.judged`` of studies with one
     base seed gives such runs. Only the first ``num_seeds`` seeds count: a later look of a study may have given a side
-    more, and whether it did depends on the outcomes.
+    more, and whether it did depends on the outcomes. Sides whose rate was tuned are judged at the neighboring rates too.
 
     Args:
         found: What the claim found.
@@ -179,7 +195,13 @@ def contrast(
     steps = max(record.run.steps for sides in pairs.values() for side in sides for record in side)
     verdicts = compare(
         {
-            name: pair_records(one, other, lambda record: read.of(record, target)).first(size)
+            name: pair_records(
+                one,
+                other,
+                lambda record: read.of(record, target),
+                start_near=found.near(one[0]),
+                baseline_near=found.near(other[0]),
+            ).first(size)
             for name, (one, other) in pairs.items()
         },
         margin=found.preset.margin if margin is None else margin,

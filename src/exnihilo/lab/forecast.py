@@ -11,6 +11,7 @@ from exnihilo.lab.planning import can_decide
 from exnihilo.lab.records import Run
 from exnihilo.lab.schedule import Records, by_run, tunings_of
 from exnihilo.lab.study import Cell, Study
+from exnihilo.lab.tuning import JUDGED_RATES
 from exnihilo.lab.workers import train_chunk
 
 # Stacks of a measurement are no larger than this, its runs no longer, and of many kinds of stacks so many are measured:
@@ -71,12 +72,13 @@ def forecast(
     """
     num_cells, num_arms = len(study.cells), len(study.arms)
     is_tuned = study.policy == "tuned" and len(study.lrs) > 1
-    num_rates = len(study.lrs) if study.policy == "grid" else 1
+    num_rates = len(study.lrs) if study.policy == "grid" else min(JUDGED_RATES, len(study.lrs))
     judged = num_cells * num_arms * num_rates
     tuned = num_cells * num_arms * study.tuning_seeds if is_tuned else 0
     num_first = tuned * len(study.lrs) + judged * study.looks[0]
     last = study.looks[0] if study.baseline is None else study.looks[-1]
-    num_comparisons = 0 if study.baseline is None else num_cells * (num_arms - 1) * num_rates
+    num_comparisons = 0 if study.baseline is None else num_cells * (num_arms - 1)
+    num_comparisons *= len(study.lrs) if study.policy == "grid" else 1
     num_finished = _num_finished(study, records)
     share = max(0, num_first - num_finished) / num_first
     seconds = None

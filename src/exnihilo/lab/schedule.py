@@ -1,7 +1,8 @@
 """Which runs a study needs next, and what it says when there are none: pure functions of the records so far.
 
 Tuning runs come first, then the rates that an optimum at the edge adds, then the judging runs of the first look, then
-those of the next look for the comparisons that are still undecided. A study that was killed has no other state.
+those of the next look for the comparisons that are still undecided. A tuned start is judged at its chosen rate and at
+the rates next to it, for the reason that ``exnihilo.lab.bracket`` gives. A study that was killed has no other state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import cast
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.study import Cell, Study
-from exnihilo.lab.tuning import choose_rate
+from exnihilo.lab.tuning import choose_rate, judged_rates
 from exnihilo.lab.verdict import compare, pair_records
 
 Records = Mapping[Run, RunRecord] | Iterable[RunRecord]
@@ -35,16 +36,30 @@ class Tuning:
     at_edge: frozenset[Start]
     missing: tuple[Run, ...]
 
+    def near(self, start: Start) -> tuple[float, ...]:
+        """The rates next to the chosen one."""
+        chosen = self.chosen[start]
+        return tuple(lr for lr in judged_rates(chosen, self.rates) if lr != chosen)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A start against the baseline in one cell, each at its own rate."""
+    """A start against the baseline in one cell, each at its own rate.
+
+    Args:
+        cell: The cell.
+        start, baseline: What is compared.
+        lr, baseline_lr: The rate of each.
+        near, baseline_near: The rates next to it, which are judged too; none where the rate was not tuned.
+    """
 
     cell: Cell
     start: Start
     baseline: Start
     lr: float
     baseline_lr: float
+    near: tuple[float, ...] = ()
+    baseline_near: tuple[float, ...] = ()
 
     def name(self, study: Study) -> str:
         """What is compared with what, and where; unique in the study."""
@@ -112,17 +127,27 @@ def comparisons_of(study: Study, tunings: Iterable[Tuning]) -> tuple[Comparison,
     """Every comparison of the cells that are tuned (of all cells, for the policy ``"grid"``)."""
     if study.baseline is None:
         return ()
-    rates: dict[Cell, list[Mapping[Start, float]]] = {}
+    rivals = [start for start in study.arms if start != study.baseline]
     if study.policy == "grid":
-        rates = {cell: [dict.fromkeys(study.arms, lr) for lr in study.lrs] for cell in study.cells}
-    else:
-        rates = {tuning.cell: [tuning.chosen] for tuning in tunings if tuning.chosen}
+        return tuple(
+            Comparison(cell=cell, start=start, baseline=study.baseline, lr=lr, baseline_lr=lr)
+            for cell in study.cells
+            for lr in study.lrs
+            for start in rivals
+        )
     return tuple(
-        Comparison(cell=cell, start=start, baseline=study.baseline, lr=of[start], baseline_lr=of[study.baseline])
-        for cell, choices in rates.items()
-        for of in choices
-        for start in study.arms
-        if start != study.baseline
+        Comparison(
+            cell=tuning.cell,
+            start=start,
+            baseline=study.baseline,
+            lr=tuning.chosen[start],
+            baseline_lr=tuning.chosen[study.baseline],
+            near=tuning.near(start),
+            baseline_near=tuning.near(study.baseline),
+        )
+        for tuning in tunings
+        if tuning.chosen
+        for start in rivals
     )
 
 
@@ -178,7 +203,12 @@ def _arms(study: Study, tunings: Iterable[Tuning]) -> list[tuple[Cell, Start, fl
     """Every (cell, start, rate) that is judged, of the cells that are tuned."""
     if study.policy == "grid":
         return [(cell, start, lr) for cell in study.cells for start in study.arms for lr in study.lrs]
-    return [(tuning.cell, start, lr) for tuning in tunings for start, lr in tuning.chosen.items()]
+    return [
+        (tuning.cell, start, lr)
+        for tuning in tunings
+        for start, chosen in tuning.chosen.items()
+        for lr in (chosen, *tuning.near(start))
+    ]
 
 
 def _judging_runs(study: Study, cell: Cell, start: Start, lr: float, n: int) -> list[Run]:
@@ -191,9 +221,10 @@ def _next_look(study: Study, tunings: tuple[Tuning, ...], found: Mapping[Run, Ru
     for comparison, verdict in zip(comparisons, _verdicts(study, comparisons, found), strict=True):
         size = next((look for look in study.looks if look > verdict.n), None)
         if verdict.outcome == "undecided" and size is not None:
-            cell = comparison.cell
-            wanted |= dict.fromkeys(_judging_runs(study, cell, comparison.start, comparison.lr, size))
-            wanted |= dict.fromkeys(_judging_runs(study, cell, comparison.baseline, comparison.baseline_lr, size))
+            for lr in (comparison.lr, *comparison.near):
+                wanted |= dict.fromkeys(_judging_runs(study, comparison.cell, comparison.start, lr, size))
+            for lr in (comparison.baseline_lr, *comparison.baseline_near):
+                wanted |= dict.fromkeys(_judging_runs(study, comparison.cell, comparison.baseline, lr, size))
     return tuple(run for run in wanted if run not in found)
 
 
@@ -214,6 +245,8 @@ def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[
             records_of(comparison.cell, comparison.start, comparison.lr),
             records_of(comparison.cell, comparison.baseline, comparison.baseline_lr),
             value,
+            start_near=[records_of(comparison.cell, comparison.start, lr) for lr in comparison.near],
+            baseline_near=[records_of(comparison.cell, comparison.baseline, lr) for lr in comparison.baseline_near],
         )
         for comparison in comparisons
     }

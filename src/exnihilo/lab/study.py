@@ -189,11 +189,12 @@ class Study:
             else f"Every one of {len(self.lrs)} learning rates runs on the judging seeds."
         )
         looks = ", then ".join(map(str, self.looks))
+        near = ", at the chosen rates and their neighbors" if self.policy == "tuned" and len(self.lrs) > 1 else ""
         judging = (
             "Nothing is compared."
             if self.baseline is None
             else f"Each start is compared with {self.baseline.label} by the {self.judged_by.title} of paired fresh"
-            f" seeds ({looks}): exact sign-flip test, Holm over the study at alpha {self.alpha:g} spent over the looks;"
+            f" seeds ({looks}){near}: exact sign-flip test, Holm over the study at alpha {self.alpha:g} spent over the looks;"
             f" equivalent inside ±{self.margin:g}, better or worse where the interval excludes 0, else undecided."
         )
         return f"{rates} {judging}{'' if self.vary_split else ' All on one data split.'}"

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from exnihilo.errors import InvalidValueError
 
 
+# The chosen rate and one neighbor on each side.
+JUDGED_RATES = 3
+
+
 def choose_rate(scores: Mapping[float, Sequence[float]], *, higher_is_better: bool = True) -> tuple[float, bool]:
     """The best learning rate, and whether it lies at an edge of the grid, which then needs to grow.
 
