@@ -5,7 +5,7 @@ from math import inf
 
 from exnihilo.claims import figures
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude
-from exnihilo.claims.clauses import factor_by_clause, listed, num_holding, of_clause, place
+from exnihilo.claims.clauses import SEPARATOR, factor_by_clause, listed, num_holding, of_clause, place
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start
@@ -134,7 +134,7 @@ def _vanishing(found: Found) -> list[Cell]:
 
 def _finding(cells: Sequence[Cell]) -> str:
     works, symmetry, vanishing = (of_clause(cells, clause) for clause in (WORKS, SYMMETRY, VANISHING))
-    held = [" ".join(cell.where.split(" · ")[1:]) for cell in works if cell.supports]
+    held = [" ".join(cell.where.split(SEPARATOR)[1:]) for cell in works if cell.supports]
     lags = [-100 * cell.estimate for cell in works if cell.estimate is not None and cell.supports is False]
     behind = f"; elsewhere it is up to {max(lags):.0f} points of test accuracy behind" if lags else ""
     return (
@@ -246,10 +246,9 @@ CLAIM = Claim(
         f"'Can work': zero against Xavier, each at its own tuned rate, with {listed(ACTIVATIONS)} in each task, all "
         "comparisons one family (exact sign-flip, Holm, alpha 0.05); better or equivalent (within 2 points) supports "
         "it, worse refutes it. 'Symmetry': supported by an activation with which all units of every hidden layer of "
-        "every zero run end as one (relative distance 1e-6), else refuted. 'Vanishing gradients', for "
-        f"{DEEP_FROM} or more hidden layers: supported where the lowest map's gradient is below {VANISHED:g} of the "
-        f"head's at every measurement within {DEEP_STEPS} steps, refuted where it never is. That zero is simple is "
-        "claim D1."
+        f"every zero run end as one (relative distance 1e-6), else refuted. 'Vanishing gradients', for {DEEP_FROM} or "
+        f"more hidden layers: supported where the lowest map's gradient is below {VANISHED:g} of the head's at every "
+        f"measurement within {DEEP_STEPS} steps, refuted where it never is. That zero is simple is claim D1."
     ),
     read=read,
     studies=studies,

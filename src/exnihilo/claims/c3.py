@@ -229,14 +229,15 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"'Balanced' before the first step: the loss's gradient at the lowest hidden layer is between "
+        "'Balanced' before the first step: the loss's gradient at the lowest hidden layer is between "
         f"1/{BALANCED_WITHIN:g} and {BALANCED_WITHIN:g} times that at the last one (median over tasks and seeds), for "
         f"{listed(ACTIVATIONS, 6)} at {listed(list(map(str, DEPTHS)))} hidden layers. 'Shallow and deep': tuned, "
         f"Xavier against He with {DERIVED_FOR}, for which its rule is derived; better or equivalent (within 2 points "
         "of test accuracy) supports it, worse refutes it. 'Fails with some': supported by one place in deep networks "
-        "where Xavier is worse than a start whose gain fits (He for ReLU, N(0, 1) for sigmoid), refuted where none is. "
-        f"Two families, each at alpha 0.025 (exact sign-flip, Holm), {LOOKS[0]} fresh seeds. 'Fails where activations "
-        f"vary': supported by {MIXED} in turn out of balance at {DEEP_FROM} or more layers, refuted in balance."
+        "where Xavier is worse than a start whose gain fits (He for ReLU, N(0, 1) for sigmoid), refuted where none "
+        f"is. Two families, each at alpha 0.025 (exact sign-flip, Holm), {LOOKS[0]} fresh seeds. 'Fails where "
+        f"activations vary': supported by {MIXED} in turn out of balance at {DEEP_FROM} or more layers, refuted in "
+        "balance."
     ),
     read=read,
     studies=studies,
