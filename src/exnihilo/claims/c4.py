@@ -202,10 +202,10 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"{listed([start.label for start in STARTS])} against {BASELINE.label}, each at its own tuned rate on "
-        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in (SHALLOW, DEEP, OTHER)])} networks and every "
-        "task, all comparisons one family (exact sign-flip, Holm, alpha 0.05). A part of the statement is supported "
-        "where a contrast is better in one cell and worse in another that differs in that part alone; it is refuted "
-        "where every contrast of such cells is decided and none changes sides; else it is open."
+        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in (SHALLOW, DEEP, OTHER)])} networks and "
+        "every task, all comparisons one family (exact sign-flip, Holm, alpha 0.05). A part of the statement is "
+        "supported where a contrast is better in one cell and worse in another that differs in that part alone; it "
+        "is refuted where every contrast of such cells is decided and none changes sides; else it is open."
     ),
     read=read,
     studies=studies,

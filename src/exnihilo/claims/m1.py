@@ -226,9 +226,9 @@ CLAIM = Claim(
         f"{LOOKS[0]} fresh seeds. 'Not always best' and 'poor in deep networks': test accuracy; Xavier better "
         "supports, worse or equivalent (within 2 points) refutes. 'Slow convergence': steps to a training loss of "
         f"{TARGET_LOSS:g}, censored at the last step; Xavier better supports, worse or equivalent (within a twentieth "
-        "of the run) refutes, and nothing is told where no run of either gets there. Two families, each at alpha 0.025 "
-        f"(exact sign-flip, Holm). 'Dead neurons': supported where at least {100 * MANY_DEAD:.0f} % of the hidden "
-        "units are dead at the end of every zero run, refuted where that holds in none."
+        "of the run) refutes, and nothing is told where no run of either gets there. Two families, each at alpha "
+        f"0.025 (exact sign-flip, Holm). 'Dead neurons': supported where at least {100 * MANY_DEAD:.0f} % of the "
+        "hidden units are dead at the end of every zero run, refuted where that holds in none."
     ),
     read=read,
     studies=studies,

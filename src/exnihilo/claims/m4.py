@@ -169,11 +169,11 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"All-zero networks with {listed(ACTIVATIONS)}, each at its own tuned rate, compared on {LOOKS[0]} equal fresh "
-        "seeds. 'Not equal': supported in a task where the test accuracy with ReLU differs from that with another of "
-        "them, refuted where all are equivalent (within 2 points). The order: ReLU against sigmoid by test accuracy "
-        f"and by training loss (margin {LOSS_MARGIN:g}); better supports it, worse or equivalent refutes it. Two "
-        "families, each at alpha 0.025 (exact sign-flip, Holm)."
+        f"All-zero networks with {listed(ACTIVATIONS)}, each at its own tuned rate, compared on {LOOKS[0]} equal "
+        "fresh seeds. 'Not equal': supported in a task where the test accuracy with ReLU differs from that with "
+        "another of them, refuted where all are equivalent (within 2 points). The order: ReLU against sigmoid by "
+        f"test accuracy and by training loss (margin {LOSS_MARGIN:g}); better supports it, worse or equivalent "
+        "refutes it. Two families, each at alpha 0.025 (exact sign-flip, Holm)."
     ),
     read=read,
     studies=studies,
