@@ -73,6 +73,11 @@ def test_superiority_of_nothing_but_ties_is_a_half():
     assert low == pytest.approx(1 - high, abs=1e-9)
 
 
+def test_superiority_of_one_tie_is_bounded_by_the_rate_of_ties_that_makes_it_likeliest():
+    # By hand: P(tie or win) = superiority + ties / 2 is at most 2 * superiority, which is alpha / 2 at alpha / 4.
+    assert superiority(0, 1, 0, 0.1) == pytest.approx((0.5, 0.025, 0.975), abs=1e-9)
+
+
 def test_superiority_swaps_with_the_sides():
     one, other = superiority(5, 2, 1), superiority(1, 2, 5)
     assert one == pytest.approx((1 - other[0], 1 - other[2], 1 - other[1]), abs=1e-9)

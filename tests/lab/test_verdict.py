@@ -247,6 +247,15 @@ def test_a_neighbor_that_diverged_counts_as_worst():
     assert "its neighbors (up to 2 rates a side)" in verdict.rule
 
 
+def test_the_interval_runs_between_the_least_favorable_neighbors():
+    base = pair(ABOVE)
+    rescued, beaten = tuple(0.5 + d for d in WIDE), tuple(0.55 + d for d in WIDE)
+    [verdict] = compare({"x": replace(base, baseline_near=(beaten,), start_near=(rescued,))}, margin=0.01)
+    low = sign_flip_interval(np.array(base.start) - np.array(beaten), 0.05)[0]
+    high = max(sign_flip_interval(values, 0.05)[1] for values in (ABOVE, WIDE))
+    assert verdict.interval == pytest.approx((low, high), abs=1e-9)
+
+
 @given(st.lists(st.integers(-30, 30), min_size=6, max_size=8), st.data())
 def test_neighbors_can_only_widen_the_interval(counts, data):
     base = pair([k / 100 for k in counts])
