@@ -240,7 +240,7 @@ def _figure(short: Mapping[str, Sequence[RunRecord]]) -> Figure:
         name="d2-openings",
         title="When each map of an all-zero network first gets a gradient",
         caption=(
-            f"First step with a gradient that is not exactly zero, of {STEPS} steps; empty: never. {n} runs for each "
+            f"First step with a gradient that is not exactly zero, of {STEPS} steps; a dash: never. {n} runs for each "
             "activation (tasks, SGD and Adam, two rates); the earliest is shown. Map 1 is the one next to the input."
         ),
         mark="heatmap",

@@ -236,7 +236,7 @@ def _by_depth(found: Found) -> Figure:
             "underflow to it."
         ),
         mark="line",
-        x=Axis(field="depth", title="hidden layers", scale="log"),
+        x=Axis(field="depth", title="hidden layers", kind="ordinal"),
         y=Axis(field="norm", title="gradient norm", scale="log"),
         color=figures.START,
         facet=Axis(field="activation", title="activation", kind="nominal"),

@@ -292,8 +292,8 @@ CLAIM = Claim(
         f"Noise N(0, s²) is added to all-zero ReLU networks with {', '.join(map(str, DEPTHS))} hidden layers, s from "
         f"{STDS[0]:g} to {STDS[-1]:g}. A depth supports the claim if in every run all units of every hidden layer "
         "differ by bits before the first step, and refutes it if not. A task supports it if "
-        f"s = {NOISY.value:g}, tuned, has a better test accuracy than tuned zeros with two hidden layers, and refutes it "
-        "if worse or equivalent (exact sign-flip, paired fresh seeds, all tasks one family, Holm, "
+        f"s = {NOISY.value:g}, tuned, has a better test accuracy than tuned zeros with two hidden layers, and refutes "
+        "it if worse or equivalent (exact sign-flip, paired fresh seeds, all tasks one family, Holm, "
         f"alpha {ALPHA:g}). The steps to leave zero are shown and not counted."
     ),
     read=read,
