@@ -43,9 +43,9 @@ def test_no_gradient_at_all_is_not_a_vanishing_one() -> None:
     assert "Nowhere does it fade" in answer.finding
 
 
-def test_dead_networks_that_are_shallow_alone_do_not_take_the_blame_off_depth() -> None:
+def test_dead_networks_that_are_deep_alone_do_not_take_the_blame_off_depth() -> None:
     def world(run):
-        return fading(run) if run.network.depth == 4 else {"gradient_norm": norms_of(run, 0.5)}
+        return fading(run) if run.network.depth >= 4 else {"gradient_norm": norms_of(run, 0.5)}
 
     assert "depth is not the reason" not in CLAIM.answer(found_in(CLAIM, world)).finding
 

@@ -171,7 +171,7 @@ def _beside(controls: list[Begun]) -> str:
 
 
 def _cells(begun: Begun, *, can_tell: bool) -> tuple[Cell, ...]:
-    is_zero = begun.nonzero_weights == begun.nonzero_biases == 0
+    is_zero = begun.nonzero_weights + begun.nonzero_biases == 0
     is_simple = begun.num_variants == 1
     return (
         Cell(
