@@ -16,8 +16,8 @@ TRAINED = "C1 zeros by activation"
 DEEP = "C1 gradients by depth"
 ZERO = Start(name="zeros")
 OTHER = Start(name="xavier_normal")
-# Two that let a zero network move (f(0) and f'(0) are not 0), and one that does not (f'(0) is 0).
-ACTIVATIONS = ("sigmoid", "softplus", "cos")
+# The right ones: with f(0) and f'(0) both other than 0, a zero network moves.
+ACTIVATIONS = ("sigmoid", "softplus")
 DEEP_ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
 DEPTHS = (2, 4, 8)
 DEEP_FROM = 4
