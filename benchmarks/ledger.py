@@ -1,9 +1,10 @@
-"""How long a study of 100,000 runs takes to plan, and its ledger to answer what is missing.
+"""How long a study of 100,000 tuning runs takes to plan, and its ledger to answer what is missing.
 
     python benchmarks/ledger.py
 
-Planning asks for all runs of the study and cuts them into chunks; the resume query asks a ledger that holds all but one
-of them which one is missing, hashing every run on the way. Goals: under 10 s, and under 1 s.
+Planning asks for the runs that choose the rates, all at once, and cuts them into chunks; what is judged, at the chosen
+rates and their neighbors, follows from these runs and is no part of it. The resume query asks a ledger that holds all
+but one of them which one is missing, hashing every run on the way. Goals: under 10 s, and under 1 s.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from exnihilo.lab.study import Study
 
 STUDY = Study(
     name="large",
-    question="How long do a hundred thousand runs take to plan?",
+    question="How long do a hundred thousand tuning runs take to plan?",
     tasks=("digits", "wine"),
     networks=tuple(Network(depth=depth, width=width) for depth in range(1, 11) for width in (16, 32, 64, 128, 256)),
     starts=tuple(Start(name=name) for name in ("zeros", "xavier_normal", "orthogonal", "small_normal")),
@@ -75,7 +76,7 @@ def main() -> None:
         chunks_of(runs, workers=2)
         return runs
 
-    runs = timed("plan 100,000 runs", 10.0, plan)
+    runs = timed("plan 100,000 tuning runs", 10.0, plan)
     assert len(runs) == 100_000, len(runs)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite"

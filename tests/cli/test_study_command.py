@@ -63,7 +63,7 @@ def test_a_study_ends_in_its_verdicts_within_80_columns(folder: Path) -> None:
     assert code == 0
     assert "zeros vs he_normal" in out and "worse" in out and "6 unmoved" in out
     assert max(map(len, out.splitlines())) <= 80
-    assert "16 runs to the first look, at most 16 (about" in err
+    assert "28 runs to the first look, at most 28 (about" in err
     assert "1 comparison, 6 paired seeds: enough to decide" in err
 
 
@@ -72,7 +72,7 @@ def test_a_second_call_resumes_and_trains_nothing(folder: Path) -> None:
     with Ledger("report/ledger.sqlite") as ledger:
         rows = ledger.records()
     _, _, err = ask("study", "small.py", "--workers", "1")
-    assert "16 of them in the ledger already" in err
+    assert "28 of them in the ledger already" in err
     assert ask("study", "small.py", "--workers", "1", "--json") == first
     with Ledger("report/ledger.sqlite") as ledger:
         assert ledger.records() == rows
@@ -94,7 +94,11 @@ def test_a_dry_run_says_what_lies_ahead_and_leaves_no_trace(folder: Path) -> Non
     assert not (folder / "report").exists()
     code, out, _ = ask("study", "small.py", "--dry-run", "--json")
     (forecast,) = json.loads(out)["forecasts"]
-    assert (forecast["num_tuning"], forecast["num_first"], forecast["can_decide"]) == (4, 16, True)
+    assert (forecast["num_tuning"], forecast["num_first"], forecast["can_decide"]) == (
+        4,
+        28,
+        True,
+    )  # judged at both rates
 
 
 def test_too_few_seeds_are_told_before_anything_runs(folder: Path) -> None:

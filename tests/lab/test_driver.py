@@ -50,7 +50,7 @@ def test_studies_share_the_runs_that_they_have_in_common(tmp_path: Path, log: Pa
     studies = [study_with(looks=(8,)), study_with(name="other", starts=(XAVIER, ZEROS), looks=(8,))]
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         execute(studies, ledger, train=train)
-    assert len(trained(log)) == len(set(trained(log))) == 3 * (3 * 2 + 8)
+    assert len(trained(log)) == len(set(trained(log))) == 3 * 3 * (2 + 8)  # starts, rates
 
 
 def test_a_second_call_trains_nothing(tmp_path: Path, log: Path) -> None:

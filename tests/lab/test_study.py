@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 
 import pytest
-from fake_engine import QUALITY, record_of
+from fake_engine import QUALITY, noise, record_of
 
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
-from exnihilo.lab.schedule import chosen_rates, judge, pending, tunings_of
+from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, pending, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 
 HE, XAVIER, ZEROS, NORMAL = (Start(name=name) for name in ("he_normal", "xavier_normal", "zeros", "normal"))
@@ -54,6 +54,11 @@ def is_tuning(run: Run) -> bool:
 
 def with_quality(qualities: Mapping[str, float]) -> Callable[[Run], RunRecord]:
     return lambda run: record_of(run, qualities[run.start.name])
+
+
+def with_scores(scores: Mapping[Start, Mapping[float, float]]) -> Callable[[Run], RunRecord]:
+    """Test scores by start and rate, give or take a little; validation data prefers a rate of 0.1 throughout."""
+    return lambda run: record_of(run, test_score=scores[run.start][run.lr] + noise(run, "test") / 20)
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
@@ -195,13 +200,13 @@ def test_rates_are_tuned_with_equal_budgets_before_anything_is_judged() -> None:
 
 def test_rates_are_chosen_by_validation_data_alone() -> None:
     def record(run: Run) -> RunRecord:
-        best_validation, best_test = run.lr == 0.1, run.lr == 0.01
-        return record_of(run, validation_score=(0.0, 0.0, 0.9 if best_validation else 0.1), test_score=float(best_test))
+        best_validation, best_test = run.lr == 1.0, run.lr == 0.1
+        return record_of(run, validation_loss=(1.0, 1.0, 0.1 if best_validation else 0.9), test_score=float(best_test))
 
-    study = study_with()
+    study = study_with(lrs=(0.001, 0.01, 0.1, 1.0, 3.0))
     _, records = finished(study, record)
-    assert set(chosen_rates(study, records).values()) == {0.1}
-    assert {run.lr for run in records if not is_tuning(run)} == {0.1}
+    assert set(chosen_rates(study, records).values()) == {1.0}
+    assert {run.lr for run in records if not is_tuning(run)} == {0.1, 1.0, 3.0}
 
 
 def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_cell() -> None:
@@ -244,7 +249,7 @@ def test_a_start_that_learns_nothing_at_any_rate_takes_the_middle_one() -> None:
     study = study_with(starts=(ZEROS,))
 
     def record(run: Run) -> RunRecord:
-        return record_of(run, validation_score=(0.1,) * 3) if run.start == ZEROS else record_of(run)
+        return record_of(run, validation_loss=(2.3,) * 3) if run.start == ZEROS else record_of(run)
 
     _, records = finished(study, record)
     assert {lr for (_, start), lr in chosen_rates(study, records).items() if start == ZEROS} == {0.1}
@@ -259,9 +264,13 @@ def test_a_diverged_rate_is_never_chosen() -> None:
 
 
 def test_a_single_rate_is_not_tuned() -> None:
-    rounds, records = finished(study_with(lrs=(0.1,), looks=(7,)))
+    study = study_with(lrs=(0.1,), looks=(7,))
+    rounds, records = finished(study)
     assert rounds == [2 * 7]
     assert not any(map(is_tuning, records))
+    (comparison,) = comparisons_of(study, tunings_of(study, records))
+    assert (comparison.near, comparison.baseline_near) == ((), ())
+    assert "neighbor" not in judge(study, records)[0].rule + study.rule
 
 
 def test_a_grid_runs_every_rate_on_judging_seeds() -> None:
@@ -273,16 +282,90 @@ def test_a_grid_runs_every_rate_on_judging_seeds() -> None:
     assert judge(study, records) == ()
 
 
-def test_a_grid_with_a_baseline_compares_at_each_rate() -> None:
+def test_a_grid_with_a_baseline_compares_at_each_rate_alone() -> None:
     study = study_with(policy="grid", lrs=(0.01, 0.1), looks=(7,))
-    _, records = finished(study)
-    assert [verdict.comparison for verdict in judge(study, records)] == [
+    rounds, records = finished(study, with_scores({HE: {0.01: 0.99, 0.1: 0.8}, XAVIER: {0.01: 0.9, 0.1: 0.9}}))
+    assert rounds == [2 * 2 * 7]
+    assert not any(comparison.near or comparison.baseline_near for comparison in comparisons_of(study, ()))
+    verdicts = judge(study, records)
+    assert [verdict.outcome for verdict in verdicts] == ["worse", "better"]
+    assert not any("neighbor" in verdict.rule for verdict in verdicts) and "neighbor" not in study.rule
+    assert [verdict.comparison for verdict in verdicts] == [
         "xavier_normal vs he_normal: digits, mlp 2x8 relu, momentum, lr 0.01",
         "xavier_normal vs he_normal: digits, mlp 2x8 relu, momentum, lr 0.1",
     ]
 
 
+@pytest.mark.parametrize(("extend", "of_normal"), [(0, {0.1, 1.0}), (1, {0.1, 1.0, 10.0})])
+def test_every_start_is_judged_at_its_best_rate_and_the_rates_next_to_it(extend: int, of_normal: set[float]) -> None:
+    study = study_with(starts=(XAVIER, NORMAL), lrs=(0.001, 0.01, 0.1, 1.0), extend=extend, looks=(7,))
+    _, records = finished(study)
+    assert [*chosen_rates(study, records).values()] == [0.1, 0.1, 1.0]  # the last one is at the edge of the first grid
+    judged = {
+        start: {(run.lr, run.seed) for run in records if run.start == start and not is_tuning(run)}
+        for start in study.arms
+    }
+    of_others = {0.01, 0.1, 1.0}
+    assert judged == {
+        start: {(lr, study.judging_seed(index)) for lr in rates for index in range(7)}
+        for start, rates in {HE: of_others, XAVIER: of_others, NORMAL: of_normal}.items()
+    }
+    assert "at the chosen rates and their neighbors" in study.declaration().rule
+
+
 # -------------------------------------------------------------------------------------------------- what it decides
+
+
+@pytest.mark.parametrize(
+    ("he_beside", "xavier_beside", "outcome"),
+    [
+        (0.7, 0.7, "better"),  # the chosen rates are the best ones
+        (0.7, 0.95, "better"),  # the start has a better rate still
+        (0.95, 0.7, "undecided"),  # the baseline has a rate that tuning missed, and is not worse there
+        (0.9, 0.7, "undecided"),  # as good as the start there: nothing is left of the difference
+    ],
+)
+def test_a_start_is_better_only_where_no_rate_next_to_the_baselines_makes_up_for_it(
+    he_beside: float, xavier_beside: float, outcome: str
+) -> None:
+    study = study_with(looks=(8,))
+    scores = {HE: {0.01: 0.7, 0.1: 0.8, 1.0: he_beside}, XAVIER: {0.01: 0.7, 0.1: 0.9, 1.0: xavier_beside}}
+    _, records = finished(study, with_scores(scores))
+    assert set(chosen_rates(study, records).values()) == {0.1}
+    (verdict,) = judge(study, records)
+    assert verdict.outcome == outcome
+    assert verdict.estimate == pytest.approx(0.1, abs=0.01)  # at the chosen rates
+    low, high = verdict.interval
+    assert low == pytest.approx(0.9 - max(0.8, he_beside), abs=0.01)
+    assert high == pytest.approx(max(0.9, xavier_beside) - 0.8, abs=0.01)
+    assert "at the chosen rate and its neighbors" in verdict.rule
+
+
+def test_starts_are_equivalent_only_where_the_rates_next_to_theirs_are_too() -> None:
+    outcomes = []
+    for beside in (0.85, 0.95):
+        study = study_with(looks=(8,), margin=0.02)
+        of_start = {0.01: 0.7, 0.1: 0.9, 1.0: beside}
+        _, records = finished(study, with_scores({HE: {0.01: 0.7, 0.1: 0.9, 1.0: 0.7}, XAVIER: of_start}))
+        outcomes.append(judge(study, records)[0].outcome)
+    assert outcomes == ["equivalent", "undecided"]
+
+
+def test_a_neighbor_that_diverged_takes_the_worst_value() -> None:
+    study = study_with(lrs=(0.01, 0.1, 10.0), looks=(8,))
+    _, records = finished(study, with_quality({"he_normal": 0.8, "xavier_normal": 0.9}))
+    assert any(run.lr == 10.0 and record.diverged and not is_tuning(run) for run, record in records.items())
+    (verdict,) = judge(study, records)
+    assert (verdict.outcome, verdict.failures) == ("better", (0, 0))  # failures are counted at the chosen rates
+
+
+def test_a_study_whose_neighbors_are_missing_cannot_be_judged() -> None:
+    study = study_with()
+    _, records = finished(study)
+    chosen = {run: record for run, record in records.items() if is_tuning(run) or run.lr == 0.1}
+    assert {run.lr for run in pending(study, chosen)} == {0.01, 1.0}
+    with pytest.raises(InvalidValueError, match="at least 28 runs are missing"):  # starts, neighbors, seeds
+        judge(study, chosen)
 
 
 def test_only_undecided_comparisons_go_on_to_the_next_look() -> None:
@@ -291,15 +374,19 @@ def test_only_undecided_comparisons_go_on_to_the_next_look() -> None:
     verdicts = {verdict.comparison.split()[0]: verdict for verdict in judge(study, records)}
     assert (verdicts["zeros"].outcome, verdicts["zeros"].n) == ("worse", 8)
     assert (verdicts["xavier_normal"].outcome, verdicts["xavier_normal"].n) == ("undecided", 12)
-    assert rounds == [18, 3 * 8, 2 * 2, 2 * 2]  # tuning; three arms; then both arms of one comparison
-    judged = {start: sum(r.start == start and not is_tuning(r) for r in records) for start in study.arms}
-    assert judged == {HE: 12, XAVIER: 12, ZEROS: 8}
+    # Tuning; three arms at a rate and its two neighbors; then both arms of one comparison, at the same rates.
+    assert rounds == [18, 3 * 3 * 8, 2 * 3 * 2, 2 * 3 * 2]
+    for lr in (0.01, 0.1, 1.0):
+        judged = {
+            start: sum(r.start == start and r.lr == lr and not is_tuning(r) for r in records) for start in study.arms
+        }
+        assert judged == {HE: 12, XAVIER: 12, ZEROS: 8}
 
 
 def test_a_decided_study_stops_at_its_first_look() -> None:
     study = study_with(margin=0.2)
     rounds, records = finished(study)
-    assert rounds == [2 * 3 * 2, 2 * 7]
+    assert rounds == [2 * 3 * 2, 2 * 3 * 7]
     assert judge(study, records)[0].outcome == "equivalent"
 
 
@@ -346,7 +433,7 @@ def test_an_unfinished_study_cannot_be_judged() -> None:
     study = study_with()
     _, records = finished(study)
     some = {run: record for run, record in records.items() if run.seed != study.judging_seed(3)}
-    with pytest.raises(InvalidValueError, match="Study 'example' cannot be judged yet: at least 2 runs are missing"):
+    with pytest.raises(InvalidValueError, match="Study 'example' cannot be judged yet: at least 6 runs are missing"):
         judge(study, some)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from exnihilo.lab import engine
 from exnihilo.lab.driver import Train
 from exnihilo.lab.planning import can_decide
-from exnihilo.lab.records import Run
-from exnihilo.lab.schedule import Records, by_run, tunings_of
+from exnihilo.lab.records import Run, RunRecord
+from exnihilo.lab.schedule import Records, Tuning, by_run, tunings_of
 from exnihilo.lab.study import Cell, Study
 from exnihilo.lab.tuning import JUDGED_RATES
 from exnihilo.lab.workers import train_chunk
@@ -29,10 +29,15 @@ class Forecast:
         study: Its name.
         num_comparisons: Comparisons of its family.
         num_tuning: Runs that choose the rates, on the declared grid.
-        num_first: All runs to the end of the first look, without rates that edge optima add.
-        num_most: All runs, if every grid is extended as far as it may be and every comparison takes every look.
-        num_finished: Runs of it that are in the ledger.
-        seconds: Expected time of what is missing of ``num_first``; None where nothing was measured.
+        num_first: All runs to the end of the first look, where the declared grid suffices: each start is judged at its
+            best rate and at both neighbors (at all rates of a smaller grid). A best rate at an edge changes that: each
+            rate that it adds is tuned for every start of the cell, and where the grid may grow no more, the start has
+            one neighbor, and takes one first look less.
+        num_most: No study takes more: every grid extended as far as it may be, every best rate with both neighbors,
+            every comparison undecided to the last look.
+        num_finished: Runs of it that are in the ledger, judged at neighbors and tuned at added rates among them.
+        seconds: Expected time from the ledger to the end of the first look; None where nothing was measured. Cells
+            whose rates are not chosen yet count as in ``num_first``, the others with what they miss.
         can_decide: Whether its seeds can decide a comparison at all; None where it compares nothing.
     """
 
@@ -66,32 +71,32 @@ def forecast(
         ... )
         >>> expected = forecast(study)
         >>> expected.num_tuning, expected.num_first, expected.num_most, expected.can_decide
-        (18, 30, 66, True)
+        (18, 54, 114, True)
         >>> forecast(replace(study, looks=(4,))).can_decide
         False
     """
     num_cells, num_arms = len(study.cells), len(study.arms)
     is_tuned = study.policy == "tuned" and len(study.lrs) > 1
-    num_rates = len(study.lrs) if study.policy == "grid" else min(JUDGED_RATES, len(study.lrs))
-    judged = num_cells * num_arms * num_rates
+    longest = len(study.lrs) + (2 * study.extend if is_tuned else 0)
     tuned = num_cells * num_arms * study.tuning_seeds if is_tuned else 0
-    num_first = tuned * len(study.lrs) + judged * study.looks[0]
+    judged = num_cells * num_arms * study.looks[0] * _num_judged(study, len(study.lrs))
     last = study.looks[0] if study.baseline is None else study.looks[-1]
     num_comparisons = 0 if study.baseline is None else num_cells * (num_arms - 1)
     num_comparisons *= len(study.lrs) if study.policy == "grid" else 1
-    num_finished = _num_finished(study, records)
-    share = max(0, num_first - num_finished) / num_first
+    num_first = tuned * len(study.lrs) + judged
+    found = by_run(records)
+    tunings = tunings_of(study, found) if found else ()
     seconds = None
     if costs is not None:
-        in_all = sum(costs[_kind(study, cell)] for cell in study.cells) * num_first / num_cells
-        seconds = in_all * share / workers
+        a_run = sum(costs[_kind(study, cell)] for cell in study.cells) / num_cells
+        seconds = a_run * (_num_missing(study, found, tunings) if found else num_first) / workers
     return Forecast(
         study=study.name,
         num_comparisons=num_comparisons,
         num_tuning=tuned * len(study.lrs),
         num_first=num_first,
-        num_most=tuned * (len(study.lrs) + 2 * study.extend) + judged * last,
-        num_finished=num_finished,
+        num_most=tuned * longest + num_cells * num_arms * last * _num_judged(study, longest),
+        num_finished=_num_finished(study, found, tunings) if found else 0,
         seconds=seconds,
         can_decide=can_decide(last, num_comparisons, study.alpha, study.looks) if num_comparisons else None,
     )
@@ -143,11 +148,12 @@ def _seconds_of_a_run(study: Study, cell: Cell, train: Train) -> float:
     return (study.steps * a_step + (study.evaluations + 1) * an_evaluation) / num_runs
 
 
-def _num_finished(study: Study, records: Records) -> int:
-    found = by_run(records)
-    if not found:
-        return 0
-    tunings = tunings_of(study, found)
+def _num_judged(study: Study, num_rates: int) -> int:
+    """Rates of a grid of that length at which a start is judged, unless its best one is at an edge."""
+    return num_rates if study.policy == "grid" else min(JUDGED_RATES, num_rates)
+
+
+def _num_finished(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tuning, ...]) -> int:
     tuning = {
         study.run(tuning.cell, start, lr, study.tuning_seed(index))
         for tuning in tunings
@@ -155,13 +161,27 @@ def _num_finished(study: Study, records: Records) -> int:
         for lr in tuning.rates
         for index in range(study.tuning_seeds if len(study.lrs) > 1 else 0)
     }
-    rates = {(tuning.cell, start): (lr,) for tuning in tunings for start, lr in tuning.chosen.items()}
+    return len((tuning | _judging(study, tunings, study.looks[-1])) & found.keys())
+
+
+def _num_missing(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tuning, ...]) -> int:
+    """Runs to the end of the first look: those known to be missing, and the judging of cells that are not tuned yet."""
+    num_untuned = sum(not tuning.chosen for tuning in tunings)
+    later = num_untuned * len(study.arms) * study.looks[0] * _num_judged(study, len(study.lrs))
+    missing = _judging(study, tunings, study.looks[0]) - found.keys()
+    return sum(len(tuning.missing) for tuning in tunings) + len(missing) + later
+
+
+def _judging(study: Study, tunings: tuple[Tuning, ...], n: int) -> set[Run]:
+    """The first ``n`` judging runs of every start at every rate, where the rates are known."""
+    rates = {
+        (tuning.cell, start): (lr, *tuning.near(start)) for tuning in tunings for start, lr in tuning.chosen.items()
+    }
     if study.policy == "grid":
         rates = {(cell, start): study.lrs for cell in study.cells for start in study.arms}
-    judging = {
+    return {
         study.run(cell, start, lr, study.judging_seed(index))
         for (cell, start), of in rates.items()
         for lr in of
-        for index in range(study.looks[-1])
+        for index in range(n)
     }
-    return len((tuning | judging) & found.keys())
