@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Key, bits, normal, normals, permutation, uniform, uniforms
+from exnihilo.fills import Key, bits, normal, normals, permutation, permutations, uniform, uniforms
 from exnihilo.fills.threefry import encrypt
 
 Draw = Callable[..., np.ndarray]
@@ -209,3 +209,11 @@ def test_all_orders_of_four_are_equally_likely() -> None:
     for seed in range(9600):
         counts[tuple(permutation(Key(seed, "order"), 4).tolist())] += 1
     assert sum((count - 400) ** 2 / 400 for count in counts.values()) < 60
+
+
+def test_each_of_many_permutations_depends_on_its_row_alone() -> None:
+    few, many = (permutations(Key(3, "epochs"), 11, count) for count in (2, 50))
+    assert torch.equal(few, many[:2])
+    assert torch.equal(many[0], permutation(Key(3, "epochs"), 11))
+    assert len({tuple(order.tolist()) for order in many}) == 50
+    assert all(sorted(order.tolist()) == list(range(11)) for order in many)

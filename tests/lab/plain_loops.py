@@ -93,7 +93,7 @@ def train_alone(task: Task, run: Run) -> tuple[dict[str, Tensor], float, float]:
     model = Plain(task, run)
     optimizer = optimizer_of(run, model)
     loss_of = F.cross_entropy if task.kind == "classification" else F.mse_loss
-    order = data_order(task, run.seed, len(data.train.inputs), run.batch_size, run.steps)
+    order = data_order(task.name, run.seed, len(data.train.inputs), run.batch_size, run.steps)
     model.train()
     for rows in order:
         optimizer.zero_grad()

@@ -139,7 +139,7 @@ def _train_cnn(task, run):
     model = nn.ModuleList(names.values())
     decay = run.optimizer.weight_decay
     optimizer = torch.optim.SGD(model.parameters(), lr=run.lr, momentum=0.9, weight_decay=decay)
-    for rows in data_order(task, run.seed, len(data.train.inputs), run.batch_size, run.steps):
+    for rows in data_order(task.name, run.seed, len(data.train.inputs), run.batch_size, run.steps):
         h = data.train.inputs[rows].view(-1, 1, 8, 8)
         h = torch.relu(second(torch.relu(first(h)))).mean((2, 3))
         optimizer.zero_grad()

@@ -137,10 +137,29 @@ def permutation(key: Key, n: int) -> Tensor:
         >>> sorted(permutation(Key(0, "order"), 6).tolist())
         [0, 1, 2, 3, 4, 5]
     """
+    return permutations(key, n, 1)[0]
+
+
+def permutations(key: Key, n: int, count: int) -> Tensor:
+    """``count`` independent random orders of ``0 .. n-1``, such as the orders of a data set's rows, one an epoch.
+
+    Row r depends on (key, n, r) alone, and row 0 is ``permutation(key, n)``.
+
+    Returns:
+        A fresh int64 tensor of shape ``(count, n)`` on the CPU.
+
+    Raises:
+        InvalidValueError: ``n`` or ``count`` is negative.
+
+    Example:
+        >>> permutations(Key(0, "order"), 6, 3).sort(dim=1).values.tolist()[2]
+        [0, 1, 2, 3, 4, 5]
+    """
     _require_range(n, 0)
-    words = bits(key, 2 * n).astype(np.uint64)
-    values = words[0::2] << np.uint64(32) | words[1::2]
-    return torch.from_numpy(np.argsort(values, kind="stable").astype(np.int64, copy=False))
+    _require_range(count, 0)
+    words = bits(key, 2 * n * count).astype(np.uint64).reshape(count, n, 2)
+    values = words[..., 0] << np.uint64(32) | words[..., 1]
+    return torch.from_numpy(np.argsort(values, axis=1, kind="stable").astype(np.int64, copy=False))
 
 
 def _draw(

@@ -11,18 +11,21 @@ import torch
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Key, permutation
+from exnihilo.fills import Key, permutations
 from exnihilo.lab.layers import VECTOR
 from exnihilo.lab.records import EVALUATED_ROWS, Run
 from exnihilo.lab.tasks import SplitData, Task, load, split
 
 
-def data_order(task: Task, seed: int, rows: int, batch_size: int, count: int) -> Tensor:
-    """The rows of ``count`` batches ``[count, B]``: whole epochs, each keyed and shuffled anew, without ragged ends."""
+@lru_cache(maxsize=256)
+def data_order(task: str, seed: int, rows: int, batch_size: int, count: int) -> Tensor:
+    """The rows of ``count`` batches ``[count, B]`` of a task: whole epochs, each shuffled anew, without ragged ends.
+
+    Never write into it: the runs of many stacks share their seeds, and so their orders.
+    """
     per_epoch = rows // batch_size
-    epochs = -(-count // per_epoch)
-    orders = [permutation(Key(seed, f"{task.name}/order/{epoch}"), rows) for epoch in range(epochs)]
-    return torch.cat([order[: per_epoch * batch_size] for order in orders]).view(-1, batch_size)[:count]
+    orders = permutations(Key(seed, f"{task}/order"), rows, -(-count // per_epoch))
+    return orders[:, : per_epoch * batch_size].reshape(-1, batch_size)[:count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ def batches_of(task: Task, runs: Sequence[Run]) -> Batches:
             f"Run.batch_size is {batch_size}, and task '{task.name}' has {rows} training rows.",
             fix=f"batch_size={rows}",
         )
-    orders = {seed: data_order(task, seed, rows, batch_size, count) for seed in {run.seed for run in runs}}
+    orders = {seed: data_order(task.name, seed, rows, batch_size, count) for seed in {run.seed for run in runs}}
     order_RTB = torch.stack([orders[run.seed] for run in runs])
     return Batches(
         order=order_RTB + (which * rows).view(-1, 1, 1),
