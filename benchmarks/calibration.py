@@ -132,14 +132,17 @@ def skewed(studies: int, workers: int) -> list[str]:
 def power(studies: int, workers: int) -> list[str]:
     """What a family of 4 with three looks decides, by the true effect of all four."""
     effects = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-    designs = [Design(effects=(e,) * 4, margin=1.0, neighbors=near) for e in effects for near in (True, False)]
+    kinds = ((True, 1.0), (True, 2.0), (False, 1.0))
+    designs = [Design(effects=(e,) * 4, margin=m, neighbors=near) for e in effects for near, m in kinds]
     found = iter(tallies(designs, studies, workers))
     rows = []
     for effect in effects:
-        near, alone = next(found), next(found)
+        near, wide, alone = next(found), next(found), next(found)
         cells = [f"{100 * near.outcomes[kind]:.0f} %" for kind in ("better", "equivalent", "undecided")]
-        rows.append([effect, *cells, f"{near.seeds:.1f}", f"{100 * alone.outcomes['better']:.0f} %"])
-    header = ["effect (SD)", "better", "equivalent", "undecided", "seeds used", "better, at the chosen rates alone"]
+        cells += [f"{near.seeds:.1f}", f"{100 * wide.outcomes['equivalent']:.0f} %"]
+        rows.append([effect, *cells, f"{100 * alone.outcomes['better']:.0f} %"])
+    header = ["effect (SD)", "better", "equivalent", "undecided", "seeds used", "equivalent, margin 2 SD"]
+    header += ["better, at the chosen rates alone"]
     return table(header, rows)
 
 
