@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -73,7 +74,7 @@ def progress_shown(expected: int, *, quiet: bool) -> Generator[Display]:
     """
     console = Console(stderr=True, quiet=quiet)
     if quiet or not console.is_terminal:
-        yield Display(show=_lines(console, expected), say=console.print)
+        yield Display(show=_lines(console, expected), say=partial(console.print, no_wrap=True, overflow="ellipsis"))
         return
     columns = (TextColumn("runs"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Bar(*columns, console=console, transient=True) as bar:
@@ -87,7 +88,7 @@ def progress_shown(expected: int, *, quiet: bool) -> Generator[Display]:
                 description=progress_text(progress, expected),
             )
 
-        yield Display(show=show, say=bar.console.print)
+        yield Display(show=show, say=partial(bar.console.print, no_wrap=True, overflow="ellipsis"))
 
 
 def _lines(console: Console, expected: int) -> Callable[[Progress], None]:
