@@ -200,17 +200,17 @@ import torch
 from torch import nn
 
 draw = torch.Generator().manual_seed(0)
-inputs = torch.randn(256, 8, generator=draw)
+inputs = torch.randn(64, 8, generator=draw)
 target = inputs[:, :1] * inputs[:, 1:2]
 net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
 for parameter in net.parameters():
     nn.init.zeros_(parameter)
 sgd = torch.optim.SGD(net.parameters(), lr=0.1)
-for _ in range(500):
+for _ in range(100):
     sgd.zero_grad()
     (net(inputs) - target).square().mean().backward()
     sgd.step()
-print("hidden units that ever fire after 500 steps:", int((net[:4](inputs) > 0).any(0).sum()), "of 32")
+print("hidden units that ever fire after 100 steps:", int((net[:4](inputs) > 0).any(0).sum()), "of 32")
 """
 
 CLAIM = Claim(
