@@ -251,14 +251,15 @@ class Verdict:
         comparison: What is compared with what, and where.
         outcome: ``better``, ``worse``, ``equivalent`` or ``undecided``.
         estimate: Mean paired difference, oriented, in the metric's unit.
-        interval: At the level that the multiplicity correction left for it.
+        interval: At the level that the multiplicity correction and the look left for it, rates next to the tuned ones
+            included; infinite where the seeds are too few for that level.
         level: Confidence level of ``interval``.
         n: Paired seeds.
         p_value: Two-sided, exact, before the correction.
-        p_adjusted: After Holm over the claim's family.
-        superiority: P(start > baseline), ties counted half, with its interval.
+        p_adjusted: After Holm over the claim's family and the share of its look; to be compared with the claim's alpha.
+        superiority: P(start > baseline), ties counted half, with its interval at ``level``.
         failures: Of the start and of the baseline: runs that diverged or never moved.
-        more_seeds: For ``undecided``: about how many more seeds would decide it; None otherwise.
+        more_seeds: For ``undecided``: about how many more seeds would decide it; None otherwise, or where no number would.
         rule: The decision rule in words, with its numbers.
     """
 
