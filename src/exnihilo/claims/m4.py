@@ -148,13 +148,13 @@ SNIPPET = """\
 import torch
 from torch import nn
 
-inputs = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
 for act in (nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.Softplus()):
     net = nn.Sequential(nn.Linear(8, 32), act, nn.Linear(32, 1))
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
-    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(500):
+    sgd = torch.optim.SGD(net.parameters(), lr=0.2)
+    for _ in range(300):
         loss = (net(inputs) - inputs[:, :1]).square().mean()
         sgd.zero_grad()
         loss.backward()
