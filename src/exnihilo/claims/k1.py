@@ -20,9 +20,13 @@ WIDTH = 16
 HE = Start(name="he_normal")
 ZEROS = tuple(Start(name=name) for name in ("zeros", "zeros_noise", "zero_head", "zero_residual", "zero_gate"))
 # Rates reach lower than elsewhere: without a norm, He's weights double the signal's variance at every branch.
-LRS = (0.0003, 0.001, 0.003, 0.01, 0.03)
-# One look at as many seeds as a family of forty comparisons needs.
-SEEDS = 12
+LRS = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+# One look at as many seeds as a family of thirty comparisons needs.
+SEEDS = 11
+# Its 36 test rows are too few to tell two or three points apart.
+LEFT_OUT = "wine"
+# Of the preset's steps: deep networks cost the most, and these have learned by then.
+STEPS_SHARE = 1 / 2
 
 Groups = Mapping[tuple[str, int, str], Sequence[RunRecord]]
 
@@ -38,10 +42,12 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=tuple(Network(depth=depth, width=WIDTH, residual=True, gate=True) for depth in DEPTHS),
             starts=ZEROS,
             baseline=HE,
+            tasks=tuple(task for task in preset.tasks if task != LEFT_OUT),
             lrs=LRS,
             tuning_seeds=2,
             looks=(max(SEEDS, preset.looks[0]),),
-            extend=1,
+            steps=round(STEPS_SHARE * preset.steps),
+            extend=0,
         ),
     )
 
@@ -228,9 +234,9 @@ CLAIM = Claim(
     rule=(
         f"Residual networks of {' and '.join(map(str, DEPTHS))} branches without a norm. Five zeros (everywhere; "
         "everywhere with noise of 0.001 on top; in the head; at the end of each branch; in the gate of each branch) "
-        f"against He's weights, each at its own tuned rate, in each task on {SEEDS} paired fresh seeds in the quick "
-        f"preset (exact sign-flip, Holm over all, alpha {ALPHA:g}). Better on test data, or equivalent within "
-        f"{100 * PRESETS['quick'].margin:g} points, supports: that zero is viable there. Worse refutes."
+        f"against He's weights, each at its own tuned rate, on paired fresh seeds, at least {SEEDS}, in each task but "
+        f"{LEFT_OUT} (exact sign-flip, Holm over all, alpha {ALPHA:g}). Better on test data, or equivalent within "
+        f"{100 * PRESETS['quick'].margin:g} points, supports: zero is viable there. Worse refutes."
     ),
     read=read,
     studies=studies,

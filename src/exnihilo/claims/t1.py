@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from exnihilo.claims.claim import Claim, Found, Reading, conclude
+from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.fills import Key, normal
 from exnihilo.schemes.activations import ACTIVATIONS
@@ -110,7 +110,7 @@ def read(found: Found) -> Reading:
     return Reading(
         verdict=conclude(cells),
         finding=f"{twins} {start}",
-        factor=f"the activation: neurons part with {', '.join(apart)}" if apart else None,
+        factor=factor_of(cells),
         evidence=Evidence(
             cells=cells,
             tables=(_table(outcome.zero),),

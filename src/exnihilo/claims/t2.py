@@ -39,7 +39,13 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             margin=LOSS_MARGIN,
         ),
         preset.study(
-            OTHERS, "How do the usual starts converge?", seed=seed, networks=network, starts=BESIDE, metric="train_loss"
+            OTHERS,
+            "How do the usual starts converge?",
+            seed=seed,
+            networks=network,
+            starts=BESIDE,
+            metric="train_loss",
+            looks=(tables.SHOWN_SEEDS,),
         ),
     )
 

@@ -27,7 +27,14 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO,),
             baseline=RANDOM,
         ),
-        preset.study(OTHERS, "What do the usual starts reach?", seed=seed, networks=network, starts=BESIDE),
+        preset.study(
+            OTHERS,
+            "What do the usual starts reach?",
+            seed=seed,
+            networks=network,
+            starts=BESIDE,
+            looks=(tables.SHOWN_SEEDS,),
+        ),
     )
 
 

@@ -49,6 +49,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO,),
             metric="train_loss",
             lrs=wide,
+            extend=0,
         ),
         preset.study(
             BESIDE,
@@ -59,6 +60,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             metric="train_loss",
             lrs=wide,
             looks=(1,),
+            extend=0,
         ),
     )
 

@@ -9,6 +9,9 @@ from exnihilo.claims.records import Table, Value
 from exnihilo.lab.records import RunRecord, Start
 from exnihilo.lab.study import Cell as Place
 
+# Judging seeds of a start that is shown beside a comparison and not compared itself.
+SHOWN_SEEDS = 4
+
 # What a column shows of one run.
 Column = Callable[[RunRecord], float]
 

@@ -1,0 +1,59 @@
+"""Every claim, in the article's order."""
+
+from collections.abc import Iterable
+
+from exnihilo.claims import (
+    c1,
+    c2,
+    c3,
+    c4,
+    d1,
+    d2,
+    d3,
+    d4,
+    d5,
+    d6,
+    d7,
+    f1,
+    k1,
+    m1,
+    m2,
+    m3,
+    m4,
+    t1,
+    t2,
+    t3,
+    t4,
+    t5,
+    t6,
+    t7,
+)
+from exnihilo.claims.claim import Claim
+from exnihilo.errors import UnknownNameError
+
+_DEFINITIONS = (d1, d2, d3, d4, d5, d6, d7)
+_COMPARISON = (c1, c2, c3, c4)
+_MISCONCEPTIONS = (m1, m2, m3, m4)
+_TABLES = (t1, t2, t3, t4, t5, t6, t7)
+
+CLAIMS: tuple[Claim, ...] = tuple(
+    module.CLAIM for module in (*_DEFINITIONS, *_COMPARISON, *_MISCONCEPTIONS, *_TABLES, k1, f1)
+)
+
+
+def claims_named(ids: Iterable[str]) -> tuple[Claim, ...]:
+    """The claims with these ids, in the article's order, each once; upper and lower case are the same.
+
+    Raises:
+        UnknownNameError: There is no such claim; the nearest id is suggested.
+
+    Example:
+        >>> [claim.id for claim in claims_named(["t6", "D2", "T6"])]
+        ['D2', 'T6']
+    """
+    wanted = dict.fromkeys(name.strip().upper() for name in ids)
+    known = [claim.id for claim in CLAIMS]
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError.of("claim", name, known)
+    return tuple(claim for claim in CLAIMS if claim.id in wanted)

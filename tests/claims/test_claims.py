@@ -1,0 +1,130 @@
+"""All claims together: their ids, their words, and answers that a report can show."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import pytest
+from worlds import SMALL, found_in
+
+from exnihilo.claims.catalog import CLAIMS, claims_named
+from exnihilo.claims.records import Answer
+from exnihilo.errors import UnknownNameError
+from exnihilo.lab.records import plain
+
+IDS = (
+    *(f"D{i}" for i in range(1, 8)),
+    *(f"C{i}" for i in range(1, 5)),
+    *(f"M{i}" for i in range(1, 5)),
+    *(f"T{i}" for i in range(1, 8)),
+    "K1",
+    "F1",
+)
+EXACT = {"D1", "D2", "D6", "M2", "T1"}
+
+
+@pytest.fixture(scope="module")
+def answers() -> Mapping[str, Answer]:
+    """Every answer in a world where each run does tolerably well."""
+    return {
+        claim.id: claim.answer(
+            found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure())
+        )
+        for claim in CLAIMS
+    }
+
+
+def test_the_claims_stand_in_the_order_of_the_article() -> None:
+    assert tuple(claim.id for claim in CLAIMS) == IDS
+
+
+def test_what_is_exact_measured_and_explained_is_declared() -> None:
+    assert {claim.id for claim in CLAIMS if claim.basis == "exact"} == EXACT
+    assert [claim.id for claim in CLAIMS if claim.basis == "explained"] == ["F1"]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_statements_and_rules_are_sentences(claim) -> None:
+    assert claim.statement.endswith(".") and claim.rule.endswith(".")
+    assert claim.title and not claim.title.endswith(".")
+    assert claim.basis == "exact" or re.search(r"\d", claim.rule)
+
+
+def test_no_two_studies_share_a_name() -> None:
+    names = Counter(study.name for claim in CLAIMS for study in claim.studies(SMALL, 0))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_another_seed_asks_for_other_runs() -> None:
+    for claim in CLAIMS:
+        seeds = {study.seed for study in claim.studies(SMALL, 3)}
+        assert seeds <= {3}, claim.id
+
+
+def test_every_answer_is_of_its_claim(answers: Mapping[str, Answer]) -> None:
+    for claim in CLAIMS:
+        answer = answers[claim.id]
+        assert (answer.id, answer.statement, answer.basis) == (claim.id, claim.statement, claim.basis)
+        assert answer.rerun == f"exnihilo claims --only {claim.id}"
+        assert answer.finding.endswith(".")
+        assert answer.verdict != "depends" or answer.factor, claim.id
+
+
+def test_measured_answers_rest_on_runs_and_cells(answers: Mapping[str, Answer]) -> None:
+    for answer in answers.values():
+        if answer.basis == "measured":
+            assert answer.n > 0 and answer.evidence.cells, answer.id
+
+
+def test_figure_names_are_unique_and_begin_with_the_claim(answers: Mapping[str, Answer]) -> None:
+    names = [(answer.id, figure.name) for answer in answers.values() for figure in answer.evidence.figures]
+    assert all(re.fullmatch(f"{claim_id.lower()}-[a-z0-9-]+", name) for claim_id, name in names)
+    assert len(names) == len({name for _, name in names})
+    assert {claim_id for claim_id, _ in names} == set(IDS)
+
+
+def test_figures_have_the_fields_that_their_axes_name(answers: Mapping[str, Answer]) -> None:
+    for answer in answers.values():
+        for figure in answer.evidence.figures:
+            axes = [axis for axis in (figure.x, figure.y, figure.color, figure.facet) if axis is not None]
+            assert figure.rows, figure.name
+            assert all(axis.field in row for row in figure.rows for axis in axes), figure.name
+
+
+def test_tables_are_as_wide_as_their_headings(answers: Mapping[str, Answer]) -> None:
+    for answer in answers.values():
+        for table in answer.evidence.tables:
+            assert {len(row) for row in table.rows} == {len(table.columns)}, table.title
+
+
+def numbers(value: object) -> Iterator[float]:
+    """Every float in plain values."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from numbers(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from numbers(part)
+
+
+def test_answers_are_json_without_nan(answers: Mapping[str, Answer]) -> None:
+    for answer in answers.values():
+        found = plain(answer)
+        assert not any(math.isnan(number) for number in numbers(found)), answer.id
+        assert json.loads(json.dumps(found))["id"] == answer.id
+        # An interval may be the whole line; what figures and tables show is finite or missing.
+        shown = [found["evidence"]["figures"], found["evidence"]["tables"]]
+        assert all(map(math.isfinite, numbers(shown))), answer.id
+
+
+def test_claims_are_found_by_name_in_any_case_and_order() -> None:
+    assert [claim.id for claim in claims_named(["t6", "D2", "T6"])] == ["D2", "T6"]
+
+
+def test_an_unknown_claim_is_refused_with_the_nearest_id() -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown claim 'D8'. Did you mean 'D\d'\?"):
+        claims_named(["D8"])
