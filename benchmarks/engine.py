@@ -9,6 +9,7 @@ Run: python benchmarks/engine.py [--rounds 5] [--steps 200] [--runs 64]
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -33,7 +34,7 @@ def plain(network: Network, batch_size: int, optimizer: str, steps: int) -> floa
     data = split(task_named("digits"), load(task_named("digits")), 0).train
     widths = (64, *[network.width] * network.depth, 10)
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     rule = (

@@ -8,6 +8,8 @@ from math import prod
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from exnihilo.fills import Key, uniform
 from exnihilo.lab.batches import data_order
 from exnihilo.lab.networks import parameters
@@ -15,7 +17,6 @@ from exnihilo.lab.records import Run
 from exnihilo.lab.starts import begin
 from exnihilo.lab.tasks import Task, load, split
 from exnihilo.schemes.activations import activation_named
-from torch import Tensor, nn
 
 
 class Plain(nn.Module):

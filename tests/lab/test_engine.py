@@ -3,15 +3,16 @@
 import math
 from dataclasses import replace
 
-import exnihilo.lab.engine as engine
-import exnihilo.lab.products as products
 import pytest
 import torch
+from plain_loops import train_alone
+
+import exnihilo.lab.engine as engine
+import exnihilo.lab.products as products
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.lab.engine import stack_key, train
 from exnihilo.lab.records import Network, Optimizer, Run, Start
 from exnihilo.lab.tasks import task_named
-from plain_loops import train_alone
 
 R, STEPS = 7, 40
 
@@ -122,11 +123,12 @@ def test_the_cnn_agrees_with_torchs_modules_within_the_tolerance() -> None:
 
 
 def _train_cnn(task, run):
+    from torch import nn
+
     from exnihilo.lab.batches import data_order
     from exnihilo.lab.networks import parameters
     from exnihilo.lab.starts import begin
     from exnihilo.lab.tasks import load, split
-    from torch import nn
 
     values = begin(run.start, parameters(run.network, 64, 10, (1, 8, 8)), run.seed)
     first, second, head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.Linear(8, 10)

@@ -176,7 +176,7 @@ def contrast(
 
     The runs of a pair must share their seeds, so that they share the data splits: ``Found.judged`` of studies with one
     base seed gives such runs. Only the first ``num_seeds`` seeds count: a later look of a study may have given a side
-    more, and whether it did depends on the outcomes. Sides whose rate was tuned are judged at the neighboring rates too.
+    more, and whether it did depends on the outcomes. A side whose rate was tuned is judged at the rates next to it too.
 
     Args:
         found: What the claim found.

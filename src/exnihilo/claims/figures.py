@@ -34,14 +34,20 @@ def curves(
             found = [v for v in (getattr(record, values)[index] for record in records) if isfinite(v)]
             if found:
                 rows.append(
-                    {"facet": facet, "start": series, "step": step, "value": mean(found), "low": min(found),
-                     "high": max(found)}
+                    {
+                        "facet": facet,
+                        "start": series,
+                        "step": step,
+                        "value": mean(found),
+                        "low": min(found),
+                        "high": max(found),
+                    }
                 )
     n = max((len(records) for records in groups.values()), default=0)
     return Figure(
         name=name,
         title=title,
-        caption=f"Mean over up to {n} seeds at the rate tuned for each start; bands reach from the lowest to the highest seed.",
+        caption=f"Mean over up to {n} seeds, each start at its tuned rate; bands from the lowest to the highest seed.",
         mark="line",
         x=STEP,
         y=Axis(field="value", title=y_title, scale=scale),
@@ -77,7 +83,7 @@ def sweep(
     return Figure(
         name=name,
         title=title,
-        caption="Median over the seeds that ran at each rate; runs that diverged are left out here and counted in the cells.",
+        caption="Median over the seeds that ran at each rate; runs that diverged are left out.",
         mark="line",
         x=Axis(field="lr", title="learning rate", scale="log"),
         y=Axis(field="value", title=y_title, scale=scale),
@@ -148,4 +154,3 @@ def intervals(
         rows=tuple(rows),
         reference=reference,
     )
-

@@ -63,7 +63,7 @@ def run(
                 if study.name in names:
                     names.remove(study.name)
                     if not names:
-                        answer(claim_id, found)  # noqa: B023
+                        answer(claim_id, found)
 
         for claim in batch:
             if not waiting[claim.id]:

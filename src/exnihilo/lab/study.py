@@ -194,8 +194,8 @@ class Study:
             "Nothing is compared."
             if self.baseline is None
             else f"Each start is compared with {self.baseline.label} by the {self.judged_by.title} of paired fresh"
-            f" seeds ({looks}){near}: exact sign-flip test, Holm over the study at alpha {self.alpha:g} spent over the looks;"
-            f" equivalent inside ±{self.margin:g}, better or worse where the interval excludes 0, else undecided."
+            f" seeds ({looks}){near}: exact sign-flip test, Holm over the study at alpha {self.alpha:g} spent over the"
+            f" looks; equivalent inside ±{self.margin:g}, better or worse where the interval excludes 0, else undecided."
         )
         return f"{rates} {judging}{'' if self.vary_split else ' All on one data split.'}"
 

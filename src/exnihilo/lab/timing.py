@@ -33,8 +33,8 @@ def take_turns(alternatives: Mapping[str, Callable[[], object]], *, blocks: int 
     Rule:
         A round calls each alternative once, A B C; the next one goes backwards, C B A, so that a drift of the machine
         cancels out. A block is ``calls`` rounds, and its number is the fastest call of each alternative: what else the
-        machine does only ever adds, and the fastest scatters less than the median does (measured: a third). A first block warms up and is not kept. The clock is the CPU time of this process:
-        other processes do not count.
+        machine does only ever adds, and the fastest scatters less than the median. A first block warms up and is not
+        kept. The clock is the CPU time of this process: other processes do not count.
 
     Args:
         alternatives: What is called, by name; at least one.

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from exnihilo.errors import InvalidValueError
 
-
 # The chosen rate and one neighbor on each side.
 JUDGED_RATES = 3
 
