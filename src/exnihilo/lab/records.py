@@ -259,7 +259,7 @@ class Verdict:
         p_adjusted: After Holm over the claim's family and the share of its look; to be compared with the claim's alpha.
         superiority: P(start > baseline), ties counted half, with its interval at ``level``.
         failures: Of the start and of the baseline: runs that diverged or never moved.
-        more_seeds: For ``undecided``: about how many more seeds would decide it (None where no number would); else None.
+        more_seeds: For ``undecided``: about how many more seeds would decide it, None where no number would; else None.
         rule: The decision rule in words, with its numbers.
     """
 
