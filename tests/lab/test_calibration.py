@@ -24,18 +24,18 @@ def is_above_alpha(false: int, found: Tally, alpha: float = 0.05) -> bool:
 
 @pytest.mark.parametrize("curvature", [0.0, 1.0])
 def test_equal_starts_are_told_apart_no_more_often_than_declared(curvature):
-    found = tally(Design(effects=EQUAL, curvature=curvature), range(100))
+    found = tally(Design(effects=EQUAL, curvature=curvature), range(60))
     assert not is_above_alpha(found.false_differences, found)
 
 
 def test_effects_of_the_margin_are_called_equivalent_no_more_often_than_declared():
-    found = tally(Design(effects=AT_MARGIN, margin=2.0), range(100))
+    found = tally(Design(effects=AT_MARGIN, margin=2.0), range(60))
     assert not is_above_alpha(found.false_equivalences, found)
 
 
 def test_judging_at_the_chosen_rates_alone_would_be_wrong_too_often():
     # The reason for the neighboring rates, and proof that this file can see an error rate that is too high.
-    found = tally(Design(effects=EQUAL, curvature=1.0, neighbors=False), range(100))
+    found = tally(Design(effects=EQUAL, curvature=1.0, neighbors=False), range(60))
     assert is_above_alpha(found.false_differences, found)
 
 
@@ -49,7 +49,7 @@ def test_judging_without_holm_would_be_wrong_too_often(monkeypatch):
 def test_spending_all_of_alpha_at_each_look_would_be_wrong_too_often(monkeypatch):
     monkeypatch.setattr(verdict, "alpha_spent", lambda looks, alpha: (alpha,) * len(looks))
     design = Design(effects=(0.0,), curvature=0.0, num_rates=1, looks=(6, 9, 12), neighbors=False, margin=1e-6)
-    found = tally(design, range(1000))
+    found = tally(design, range(600))
     assert is_above_alpha(found.false_differences, found)
 
 
