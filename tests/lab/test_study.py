@@ -201,7 +201,7 @@ def test_rates_are_tuned_with_equal_budgets_before_anything_is_judged() -> None:
 def test_rates_are_chosen_by_validation_data_alone() -> None:
     def record(run: Run) -> RunRecord:
         best_validation, best_test = run.lr == 1.0, run.lr == 0.1
-        return record_of(run, validation_loss=(1.0, 1.0, 0.1 if best_validation else 0.9), test_score=float(best_test))
+        return record_of(run, validation_score=(0.1, 0.1, 0.9 if best_validation else 0.2), test_score=float(best_test))
 
     study = study_with(lrs=(0.001, 0.01, 0.1, 1.0, 3.0))
     _, records = finished(study, record)
@@ -249,7 +249,7 @@ def test_a_start_that_learns_nothing_at_any_rate_takes_the_middle_one() -> None:
     study = study_with(starts=(ZEROS,))
 
     def record(run: Run) -> RunRecord:
-        return record_of(run, validation_loss=(2.3,) * 3) if run.start == ZEROS else record_of(run)
+        return record_of(run, validation_score=(0.1,) * 3) if run.start == ZEROS else record_of(run)
 
     _, records = finished(study, record)
     assert {lr for (_, start), lr in chosen_rates(study, records).items() if start == ZEROS} == {0.1}

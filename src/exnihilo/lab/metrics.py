@@ -52,7 +52,7 @@ _ALL = (
         title="test score",
         read=lambda record, _: record.test_score,
         higher_is_better=True,
-        tuned_by="validation_loss",
+        tuned_by="validation_score",
         worst=0.0,
     ),
     Metric(
@@ -68,7 +68,7 @@ _ALL = (
         title="validation score after the last step",
         read=lambda record, _: record.validation_score[-1],
         higher_is_better=True,
-        tuned_by="validation_loss",
+        tuned_by="validation_score",
         worst=0.0,
     ),
     Metric(
@@ -84,7 +84,7 @@ _ALL = (
         title="training score after the last step",
         read=lambda record, _: record.train_score[-1],
         higher_is_better=True,
-        tuned_by="validation_loss",
+        tuned_by="validation_score",
         worst=0.0,
     ),
     Metric(
@@ -100,7 +100,7 @@ _ALL = (
         title="generalization gap: training score minus test score",
         read=lambda record, _: record.train_score[-1] - record.test_score,
         higher_is_better=False,
-        tuned_by="validation_loss",
+        tuned_by="validation_score",
         worst=1.0,
     ),
     Metric(

@@ -195,7 +195,7 @@ class Study:
             if self.baseline is None
             else f"Each start is compared with {self.baseline.label} by the {self.judged_by.title} of paired fresh"
             f" seeds ({looks}){near}: exact sign-flip test, Holm over the study at alpha {self.alpha:g} spent over the"
-            f" looks; equivalent inside ±{self.margin:g}, better or worse where the interval excludes 0, else undecided."
+            f" looks; equivalent inside ±{self.margin:g}, better or worse if the interval excludes 0, else undecided."
         )
         return f"{rates} {judging}{'' if self.vary_split else ' All on one data split.'}"
 
