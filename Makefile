@@ -11,8 +11,6 @@ OUT ?= report
 
 # One thread a process: the work is spread over processes, and two thread pools on the same cores slow each other down.
 export OMP_NUM_THREADS := 1
-# The tests and the report need no network; what tries to reach one shall fail at once.
-export HF_HUB_OFFLINE := 1
 
 PYTEST := $(BIN)/pytest -q -n $(WORKERS)
 

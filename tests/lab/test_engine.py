@@ -253,3 +253,9 @@ def test_an_unknown_start_is_named_with_its_nearest() -> None:
 def test_a_rate_that_is_not_positive_is_refused_when_the_run_is_built() -> None:
     with pytest.raises(InvalidValueError, match=r"Run.lr is 0.0; a learning rate must be positive and finite"):
         replace(runs_of("wine", Network(), "sgd")[0], lr=0.0)
+
+
+def test_batch_norm_on_batches_of_one_is_refused_when_the_run_is_built() -> None:
+    run = runs_of("wine", Network(norm="batch"), "sgd")[0]
+    with pytest.raises(InvalidValueError, match="Run.batch_size is 1, and the network has batch norm"):
+        replace(run, batch_size=1)

@@ -406,7 +406,7 @@ def test_lower_is_better_for_a_loss() -> None:
     assert judge(study, records)[0].estimate > 0
 
 
-def test_steps_to_a_target_count_a_run_that_never_arrives_as_all_its_steps() -> None:
+def test_steps_to_a_target_count_a_run_that_never_arrives_as_one_step_more() -> None:
     def record(run: Run) -> RunRecord:
         arrives = run.start == XAVIER
         return record_of(run, evaluation_steps=(0, 10, 20), validation_score=(0.0, 0.95 if arrives else 0.3, 0.5))
@@ -414,7 +414,7 @@ def test_steps_to_a_target_count_a_run_that_never_arrives_as_all_its_steps() -> 
     study = study_with(metric="steps_to_validation_score", target=0.9, looks=(8,), lrs=(0.1,), margin=1.0)
     _, records = finished(study, record)
     (verdict,) = judge(study, records)
-    assert (verdict.outcome, verdict.estimate) == ("better", 10.0)
+    assert (verdict.outcome, verdict.estimate) == ("better", 11.0)
 
 
 def test_failures_are_counted_and_a_diverged_run_takes_the_worst_value() -> None:

@@ -43,9 +43,9 @@ def stack_size(task: Task, run: Run) -> int:
     """How many such runs are best trained at once on one core."""
     found = parameters(run.network, task.num_inputs, task.num_outputs, task.image_shape)
     num_values = sum(prod(parameter.layout.shape) for parameter in found)
-    hidden = [parameter for parameter in found if parameter.role is Role.BIAS]
+    outputs = [parameter for parameter in found if parameter.role is Role.BIAS]  # one number for each unit
     positions = prod(task.image_shape[1:]) if run.network.kind == "cnn" and task.image_shape else 1
-    num_activations = run.batch_size * (task.num_inputs + sum(prod(p.layout.shape) * positions for p in hidden))
+    num_activations = run.batch_size * (task.num_inputs + sum(prod(p.layout.shape) * positions for p in outputs))
     # Values, gradients and a moment; activations and their gradients, before and behind each nonlinearity.
     size = 4 * (3 * num_values + 4 * num_activations)
     return min(MAX_STACK, max(MIN_STACK, STACK_BYTES // size))
@@ -73,9 +73,9 @@ def train(task: Task, runs: Sequence[Run]) -> tuple[RunRecord, ...]:
         stacks.setdefault(stack_key(run), []).append(index)
     records: dict[int, RunRecord] = {}
     for indices in stacks.values():
-        size = stack_size(task, runs[indices[0]])
-        for first in range(0, len(indices), size):
-            stacked = indices[first : first + size]
+        num_stacks = -(-len(indices) // stack_size(task, runs[indices[0]]))
+        for part in range(num_stacks):
+            stacked = indices[part::num_stacks]
             records.update(zip(stacked, _Stack(task, [runs[i] for i in stacked]).train(), strict=True))
     return tuple(records[index] for index in range(len(runs)))
 

@@ -18,9 +18,9 @@ class Metric:
         higher_is_better: The direction.
         read: The number, from a run that did not diverge and the study's target.
         tuned_by: The metric, of validation data alone, by which learning rates are chosen for it.
-        worst: What a run without a finite number is counted as, and the worst that any other run is; None takes the
-            steps of the run. A constant prediction has an R² of 0, a loss of 1 on a standardized regression and of 2.3
-            on ten balanced classes: a loss of 10 is worse than knowing nothing.
+        worst: What a run without a finite number is counted as, and the worst that any other run is; None takes one
+            step more than the run has. A constant prediction has an R² of 0, a loss of 1 on a standardized regression
+            and of 2.3 on ten balanced classes: a loss of 10 is worse than knowing nothing.
         needs_target: The study must name a ``target``.
     """
 
@@ -37,8 +37,8 @@ class Metric:
         return math.nan if record.diverged else self.read(record, math.nan if target is None else target)
 
     def worst_of(self, steps: int) -> float:
-        """The worst number of a run of ``steps`` steps."""
-        return float(steps) if self.worst is None else self.worst
+        """The worst number of a run of ``steps`` steps; to never reach a target is worse than at the last step."""
+        return steps + 1.0 if self.worst is None else self.worst
 
 
 def _first(steps: tuple[int, ...], reached: list[bool]) -> float:
