@@ -172,6 +172,10 @@ class Run:
                 raise InvalidValueError(
                     f"Run.{name} is {getattr(self, name)}; it must be at least 1.", fix=f"{name}=20"
                 )
+        if self.network.norm == "batch" and self.batch_size < 2:
+            raise InvalidValueError(
+                "Run.batch_size is 1, and the network has batch norm: one sample has no variance.", fix="batch_size=32"
+            )
 
     def canonical(self) -> str:
         """The whole configuration as canonical JSON, numerics version included."""
