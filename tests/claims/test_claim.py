@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from worlds import SMALL, record
 
-from exnihilo.claims.claim import Found, contrast, factor_of
+from exnihilo.claims.claim import Found, Judged, contrast, factor_of
 from exnihilo.claims.records import Cell
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
+from exnihilo.lab.schedule import pending
+from exnihilo.lab.study import Study
 
 FOUND = Found(preset=SMALL, studies={}, records={})
 
@@ -68,6 +70,38 @@ def test_a_loss_is_better_where_it_is_lower() -> None:
 def test_a_pair_with_too_few_seeds_is_refused() -> None:
     with pytest.raises(InvalidValueError, match="has 9 seeds; the first declared look needs 10"):
         contrast(FOUND, {"pair": (runs_of("cos", 0.9, range(9)), runs_of("relu", 0.5))})
+
+
+ZEROS = Start(name="zeros")
+
+
+def finished(*studies: Study) -> dict[Run, RunRecord]:
+    """The records of all that the studies ask for, where every run does tolerably well."""
+    records: dict[Run, RunRecord] = {}
+    for study in studies:
+        while runs := pending(study, records):
+            records |= {run: record(run) for run in runs}
+    return records
+
+
+def test_only_runs_at_their_own_studys_tuned_rate_have_neighbors() -> None:
+    tuned = SMALL.study("tuned", "?", seed=0, networks=(Network(),), starts=(ZEROS,))
+    fixed = replace(tuned, name="fixed", policy="grid", lrs=(0.1, 0.3))
+    place = tuned.cells[0]
+    found = Found(preset=SMALL, studies={"tuned": tuned, "fixed": fixed}, records=finished(tuned, fixed))
+    at_choice, at_same_rate = found.judged("tuned", place, ZEROS), found.judged("fixed", place, ZEROS, 0.1)
+    assert at_choice == at_same_rate  # the very same runs: only where they were judged tells them apart
+    assert [{of.run.lr for of in side} for side in at_choice.near] == [{0.03}, {0.3}]
+    assert at_same_rate.near == found.judged("fixed", place, ZEROS).near == ()
+    assert found.judged("tuned", place, ZEROS, 0.1).near == ()
+
+
+def test_a_contrast_reads_the_neighbors_of_its_sides_and_no_others() -> None:
+    better, worse = runs_of("cos", 0.9), runs_of("relu", 0.5)
+    beside = Judged(worse, [tuple(runs_of("relu", 0.9))])
+    verdicts = contrast(FOUND, {"alone": (better, Judged(worse))})
+    assert verdicts["alone"].outcome == "better" and "neighbors" not in verdicts["alone"].rule
+    assert contrast(FOUND, {"beside": (better, beside)})["beside"].outcome == "undecided"
 
 
 def cell(where: str, supports: bool | None) -> Cell:

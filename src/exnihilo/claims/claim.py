@@ -4,16 +4,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
-from exnihilo.lab.schedule import Comparison, Tuning, chosen_rates, comparisons_of, judge, tunings_of
+from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.verdict import compare, pair_records
+
+
+class Judged(tuple[RunRecord, ...]):
+    """The judging runs of a start in a cell, by seed, which know those at the rates next to theirs.
+
+    Args:
+        records: The runs at one rate.
+        near: Those at each rate next to it, where their own study tuned it; else none.
+    """
+
+    near: tuple[tuple[RunRecord, ...], ...]
+
+    def __new__(cls, records: Iterable[RunRecord], near: Iterable[tuple[RunRecord, ...]] = ()) -> Self:
+        """A tuple of the runs; see the class."""
+        judged = super().__new__(cls, records)
+        judged.near = tuple(near)
+        return judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,30 +59,31 @@ class Found:
         of = self.studies[study]
         return tuple(record for run, record in self.records.items() if _belongs(run, of))
 
-    def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> tuple[RunRecord, ...]:
-        """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``)."""
+    def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> Judged:
+        """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``).
+
+        Runs at a rate that was asked for, or of a study that tunes nothing, have no neighbors: which rates lie next to
+        theirs was then no choice of the study, whatever another one chose.
+        """
         of = self.studies[study]
-        rate = lr if lr is not None else self._rates[study][place, start] if of.policy == "tuned" else of.lrs[0]
-        runs = (of.run(place, start, rate, of.judging_seed(index)) for index in range(of.looks[-1]))
-        return tuple(self.records[run] for run in runs if run in self.records)
+        if lr is not None or of.policy != "tuned":
+            return Judged(self._judging(of, place, start, of.lrs[0] if lr is None else lr))
+        tuning = self._tunings[study][place]
+        near = (self._judging(of, place, start, rate) for rate in tuning.near(start))
+        return Judged(self._judging(of, place, start, tuning.chosen[start]), near)
 
     def rate(self, study: str, place: Place, start: Start) -> float:
         """The chosen learning rate."""
-        return self._rates[study][place, start]
+        return self._tunings[study][place].chosen[start]
 
     def verdicts(self, study: str) -> tuple[tuple[Comparison, Verdict], ...]:
         """Every comparison of a study with its verdict."""
         of = self.studies[study]
         return tuple(zip(comparisons_of(of, tunings_of(of, self.records)), judge(of, self.records), strict=True))
 
-    def near(self, of: RunRecord) -> tuple[tuple[RunRecord, ...], ...]:
-        """The judging runs at the rates next to that of a judged run: one tuple a rate, none where none was tuned."""
-        place = Place(task=of.run.task, network=of.run.network, optimizer=of.run.optimizer)
-        for name, tunings in self._tunings.items():
-            tuning = tunings.get(place)
-            if tuning is not None and tuning.chosen.get(of.run.start) == of.run.lr:
-                return tuple(self.judged(name, place, of.run.start, lr) for lr in tuning.near(of.run.start))
-        return ()
+    def _judging(self, of: Study, place: Place, start: Start, lr: float) -> tuple[RunRecord, ...]:
+        runs = (of.run(place, start, lr, of.judging_seed(index)) for index in range(of.looks[-1]))
+        return tuple(self.records[run] for run in runs if run in self.records)
 
     @cached_property
     def _tunings(self) -> Mapping[str, Mapping[Place, Tuning]]:
@@ -73,10 +91,6 @@ class Found:
             name: {tuning.cell: tuning for tuning in tunings_of(study, self.records)}
             for name, study in self.studies.items()
         }
-
-    @cached_property
-    def _rates(self) -> Mapping[str, Mapping[tuple[Place, Start], float]]:
-        return {name: chosen_rates(study, self.records) for name, study in self.studies.items()}
 
 
 def _belongs(run: Run, study: Study) -> bool:
@@ -176,7 +190,8 @@ def contrast(
 
     The runs of a pair must share their seeds, so that they share the data splits: ``Found.judged`` of studies with one
     base seed gives such runs. Only the first ``num_seeds`` seeds count: a later look of a study may have given a side
-    more, and whether it did depends on the outcomes. A side whose rate was tuned is judged at the rates next to it too.
+    more, and whether it did depends on the outcomes. A side that ``Found.judged`` gave at its tuned rate counts at the
+    rates next to it too.
 
     Args:
         found: What the claim found.
@@ -199,8 +214,8 @@ def contrast(
                 one,
                 other,
                 lambda record: read.of(record, target),
-                start_near=found.near(one[0]),
-                baseline_near=found.near(other[0]),
+                start_near=_near(one),
+                baseline_near=_near(other),
             ).first(size)
             for name, (one, other) in pairs.items()
         },
@@ -211,6 +226,10 @@ def contrast(
         worst=read.worst_of(steps),
     )
     return dict(zip(pairs, verdicts, strict=True))
+
+
+def _near(side: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], ...]:
+    return side.near if isinstance(side, Judged) else ()
 
 
 def conclude(cells: Iterable[Cell]) -> ClaimVerdict:
