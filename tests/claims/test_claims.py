@@ -5,14 +5,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from worlds import SMALL, found_in
 
 from exnihilo.claims.catalog import CLAIMS, claims_named
+from exnihilo.claims.claim import Claim
 from exnihilo.claims.records import Answer
 from exnihilo.errors import UnknownNameError
-from exnihilo.lab.records import plain
+from exnihilo.lab.networks import maps
+from exnihilo.lab.records import Run, plain
 
 IDS = (
     *(f"D{i}" for i in range(1, 8)),
@@ -111,6 +114,18 @@ def numbers(value: object) -> Iterator[float]:
             yield from numbers(part)
 
 
+def strings(value: object) -> Iterator[str]:
+    """Every text in plain values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from strings(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from strings(part)
+
+
 def test_answers_are_json_without_nan(answers: Mapping[str, Answer]) -> None:
     for answer in answers.values():
         found = plain(answer)
@@ -119,6 +134,44 @@ def test_answers_are_json_without_nan(answers: Mapping[str, Answer]) -> None:
         # An interval may be the whole line; what figures and tables show is finite or missing.
         shown = [found["evidence"]["figures"], found["evidence"]["tables"]]
         assert all(map(math.isfinite, numbers(shown))), answer.id
+
+
+def lost(run: Run) -> dict[str, Any]:
+    """A run that is finite at the start, and in which nothing is finite after that."""
+    curve = (0.5, *(math.nan,) * run.evaluations)
+    norms = ((1.0,) * len(maps(run.network)), *((math.nan,) * len(maps(run.network)),) * run.measurements)
+    curves = dict.fromkeys(("train_loss", "validation_loss", "train_score", "validation_score"), curve)
+    return {**curves, "test_loss": math.nan, "test_score": math.nan, "gradient_norm": norms, "diverged": True}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_world_in_which_every_run_diverges_has_words_and_numbers_for_it(claim: Claim) -> None:
+    measured = None if claim.measure is None else claim.measure()
+    answer = claim.answer(found_in(claim, lost, measured=measured))
+    shown = [plain(part) for part in (*answer.evidence.figures, *answer.evidence.tables)]
+    words = [answer.finding, answer.factor or "", *(cell.finding for cell in answer.evidence.cells)]
+    assert [text for text in [*words, *strings(shown)] if re.search(r"[^a-z](nan|inf)(?![a-z])", f" {text}")] == []
+    assert all(map(math.isfinite, numbers(shown)))
+
+
+@pytest.mark.parametrize("name", ["t2-curves", "t5-curves", "t7-starts"])
+def test_figures_count_a_run_that_diverged_as_the_verdicts_do(name: str) -> None:
+    [claim] = claims_named([name[:2]])
+    [figure] = [figure for figure in claim.answer(found_in(claim, lost)).evidence.figures if figure.name == name]
+    assert {row["value"] for row in figure.rows if row.get("step") != 0} == {0.0 if name[1] == "5" else 10.0}
+    assert "a run that diverged counts as" in figure.caption
+
+
+def test_a_table_counts_a_run_that_diverged_and_says_how_many_there_are() -> None:
+    [claim] = claims_named(["T5"])
+
+    def world(run: Run) -> dict[str, Any]:
+        return lost(run) if run.start.name == "zeros" and run.seed % 2 else {"test_score": 0.8}
+
+    [table] = claim.answer(found_in(claim, world)).evidence.tables
+    assert table.title.endswith("; a run that diverged counts as a test score of 0")
+    assert {row[3:] for row in table.rows if row[1] == "zeros"} == {(0.4, 10, 5)}
+    assert {row[3:] for row in table.rows if row[1] == "small_normal"} == {(0.8, 10, 0)}
 
 
 def test_claims_are_found_by_name_in_any_case_and_order() -> None:

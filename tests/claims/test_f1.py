@@ -1,5 +1,6 @@
 """F1 explains, and takes its numbers from the runs."""
 
+import math
 import re
 
 from worlds import found_in
@@ -42,6 +43,6 @@ def test_it_opens_with_the_answer_itself() -> None:
     assert answer_of().finding.startswith("Zero initialization means")
 
 
-def test_runs_that_diverged_leave_a_gap_in_the_losses() -> None:
-    losses = answer_of(diverged=True).evidence.figures[2]
-    assert losses.rows == ()
+def test_a_loss_that_is_not_finite_counts_as_the_worst_one() -> None:
+    losses = answer_of(diverged=True, train_loss=math.nan).evidence.figures[2]
+    assert {row["loss"] for row in losses.rows} == {10.0}

@@ -69,9 +69,9 @@ def read(found: Found) -> Reading:
                     (STUDY,),
                     "Where each start ends, mean over seeds",
                     {
-                        "training loss": lambda record: record.train_loss[-1],
+                        "training loss": "train_loss",
                         "entropy of the class shares": lambda record: prior_entropy(record.run.task),
-                        "test accuracy": lambda record: record.test_score,
+                        "test accuracy": "test_score",
                         "share of the largest class": lambda record: max(class_shares(record.run.task)),
                     },
                 ),
@@ -92,7 +92,7 @@ def read(found: Found) -> Reading:
 
 def _floor(task: str, records: Sequence[RunRecord]) -> Cell:
     at_floor = sum(map(is_floor, records))
-    low, high = _range([record.train_loss[-1] for record in records])
+    low, high = _range([tables.counted(record, "train_loss") for record in records])
     return Cell(
         where=f"floor · {task}",
         supports=at_floor == len(records),
@@ -110,7 +110,9 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 def _ends(floors: Sequence[Cell], zero: Groups) -> str:
     held = sum(cell.supports is True for cell in floors)
-    low, high = _range([100 * median(record.test_score for record in records) for records in zero.values()])
+    low, high = _range(
+        [100 * median(tables.counted(record, "test_score") for record in records) for records in zero.values()]
+    )
     return (
         f"In {held} of {len(floors)} tasks every tuned all-zero network ends with one answer to all inputs and a loss "
         f"within {TOLERANCE:g} nats of the entropy of the class shares; its test accuracy is {low:.0f} to {high:.0f} "
@@ -128,15 +130,17 @@ def _losses(found: Found) -> Figure:
     rows: list[dict[str, str | float]] = []
     for _, place, start in tables.places_and_starts(found, (STUDY,)):
         records = found.judged(STUDY, place, start)
-        ratios = [record.train_loss[-1] / prior_entropy(place.task) for record in records if not record.diverged]
-        if ratios:
-            low, high = _range(ratios)
-            rows.append({"task": place.task, "start": start.label, "ratio": median(ratios), "low": low, "high": high})
+        ratios = [tables.counted(record, "train_loss") / prior_entropy(place.task) for record in records]
+        low, high = _range(ratios)
+        rows.append({"task": place.task, "start": start.label, "ratio": median(ratios), "low": low, "high": high})
     n = found.preset.looks[0]
     return Figure(
         name="d4-floor",
         title="Final training loss in units of the entropy of the class shares",
-        caption=f"Median of at least {n} seeds, whiskers from lowest to highest; 1 is guessing by the class shares.",
+        caption=(
+            f"Median of at least {n} seeds, whiskers from lowest to highest; 1 is guessing by the class shares; "
+            f"{tables.how_counted(['train_loss'])}."
+        ),
         mark="interval",
         x=Axis(field="ratio", title="training loss / entropy of the class shares", scale="log"),
         y=Axis(field="start", title="start", kind="nominal"),

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-from exnihilo.claims import figures
+from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Evidence, Figure, Value
+from exnihilo.lab.metrics import METRICS
 from exnihilo.lab.records import Network, RunRecord, Start
 from exnihilo.lab.study import Study
 
@@ -66,7 +67,7 @@ Runs = Mapping[tuple[str, Start], Sequence[RunRecord]]
 
 def _percent(records: Sequence[RunRecord]) -> str:
     """Mean test accuracy; a run that diverged reads nothing rightly."""
-    return f"{100 * mean(0.0 if record.diverged else record.test_score for record in records):.0f} %"
+    return f"{100 * mean(tables.counted(record, 'test_score') for record in records):.0f} %"
 
 
 def _width(records: Sequence[RunRecord]) -> str:
@@ -168,22 +169,15 @@ def _losses(runs: Runs) -> Figure:
     for start in (ZERO, BRANCH, HE):
         records = runs[RESIDUAL, start]
         for index, step in enumerate(records[0].evaluation_steps):
-            losses = [record.train_loss[index] for record in records if not record.diverged]
-            if losses:
-                row = {
-                    "start": start.label,
-                    "step": step,
-                    "loss": mean(losses),
-                    "low": min(losses),
-                    "high": max(losses),
-                }
-                rows.append(row)
+            losses = [tables.no_worse(METRICS["train_loss"], r.train_loss[index], r.run.steps) for r in records]
+            row = {"start": start.label, "step": step, "loss": mean(losses), "low": min(losses), "high": max(losses)}
+            rows.append(row)
     return Figure(
         name="f1-losses",
         title="Training loss: zeros everywhere, and zeros at the ends of the branches",
         caption=(
             f"{NETWORKS[RESIDUAL].label}, {TASK}, rate {LRS[RESIDUAL]:g}; mean of {SEEDS} seeds, bands from the "
-            "lowest to the highest; runs that diverged are left out."
+            f"lowest to the highest; {tables.how_counted(['train_loss'])} from then on."
         ),
         mark="line",
         x=figures.STEP,
@@ -212,7 +206,7 @@ print("last layer zero:", gradient_norms(one_zero))  # the zero layer is pulled,
 
 CLAIM = Claim(
     id="F1",
-    title="What zero initialization is",
+    title="What is zero initialization?",
     statement="The article's question: what neural network zero initialization is.",
     basis="explained",
     rule=(

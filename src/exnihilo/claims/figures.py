@@ -6,6 +6,8 @@ from statistics import mean, median
 from typing import Literal
 
 from exnihilo.claims.records import Axis, Cell, Figure, Value
+from exnihilo.claims.tables import counted, how_counted, no_worse
+from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import RunRecord
 
 STEP = Axis(field="step", title="optimizer step")
@@ -26,28 +28,31 @@ def curves(
 
     Args:
         groups: Runs by (facet, series), such as (task, start).
-        values: The curve's field in ``RunRecord``.
+        values: The curve, a field of ``RunRecord`` and a metric.
     """
+    metric = metric_named(values)
     rows: list[Mapping[str, Value]] = []
     for (facet, series), records in groups.items():
         for index, step in enumerate(records[0].evaluation_steps if records else ()):
-            found = [v for v in (getattr(record, values)[index] for record in records) if isfinite(v)]
-            if found:
-                rows.append(
-                    {
-                        "facet": facet,
-                        "start": series,
-                        "step": step,
-                        "value": mean(found),
-                        "low": min(found),
-                        "high": max(found),
-                    }
-                )
+            found = [no_worse(metric, getattr(record, values)[index], record.run.steps) for record in records]
+            rows.append(
+                {
+                    "facet": facet,
+                    "start": series,
+                    "step": step,
+                    "value": mean(found),
+                    "low": min(found),
+                    "high": max(found),
+                }
+            )
     n = max((len(records) for records in groups.values()), default=0)
     return Figure(
         name=name,
         title=title,
-        caption=f"Mean over up to {n} seeds, each start at its tuned rate; bands from the lowest to the highest seed.",
+        caption=(
+            f"Mean over up to {n} seeds, each start at its tuned rate; bands from the lowest to the highest seed; "
+            f"{how_counted([values])} from then on."
+        ),
         mark="line",
         x=STEP,
         y=Axis(field="value", title=y_title, scale=scale),
@@ -63,7 +68,7 @@ def sweep(
     title: str,
     records: Iterable[RunRecord],
     *,
-    values: str = "train_loss",
+    metric: str = "train_loss",
     y_title: str = "final training loss",
     scale: Literal["linear", "log", "symlog"] = "linear",
     series: Callable[[RunRecord], str] = lambda record: record.run.start.label,
@@ -72,18 +77,15 @@ def sweep(
     """Median of a final number against the learning rate, for each task and series (the start, unless told)."""
     found: dict[tuple[str, str, float], list[float]] = {}
     for record in records:
-        value = getattr(record, values)
-        value = value[-1] if isinstance(value, tuple) else value
-        if isfinite(value):
-            found.setdefault((record.run.task, series(record), record.run.lr), []).append(value)
+        found.setdefault((record.run.task, series(record), record.run.lr), []).append(counted(record, metric))
     rows = [
-        {"task": task, "start": start, "lr": lr, "value": median(values)}
-        for (task, start, lr), values in sorted(found.items())
+        {"task": task, "start": start, "lr": lr, "value": median(numbers)}
+        for (task, start, lr), numbers in sorted(found.items())
     ]
     return Figure(
         name=name,
         title=title,
-        caption="Median over the seeds that ran at each rate; runs that diverged are left out.",
+        caption=f"Median over the seeds that ran at each rate; {how_counted([metric])}.",
         mark="line",
         x=Axis(field="lr", title="learning rate", scale="log"),
         y=Axis(field="value", title=y_title, scale=scale),

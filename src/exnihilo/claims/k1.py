@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from statistics import mean
 
-from exnihilo.claims import figures
+from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, factor_of
 from exnihilo.claims.presets import ALPHA, PRESETS, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
@@ -88,8 +87,7 @@ def _branches(depth: int) -> str:
 
 
 def _accuracy(record: RunRecord) -> float:
-    """A run that diverged has learned nothing: it counts as 0, as in the verdicts."""
-    return record.test_score if isfinite(record.test_score) and not record.diverged else 0.0
+    return tables.counted(record, "test_score")
 
 
 def _mean(groups: Groups, depth: int, start: Start) -> float:
@@ -140,7 +138,10 @@ def _table(verdicts: Sequence[tuple[Comparison, Verdict]], groups: Groups) -> Ta
                 )
             )
     return Table(
-        title="Test accuracy of residual networks without a norm, and verdicts against He's weights",
+        title=(
+            "Test accuracy of residual networks without a norm, and verdicts against He's weights; "
+            f"{tables.how_counted(['test_score'])}"
+        ),
         columns=(
             "branches",
             "start",
@@ -160,7 +161,9 @@ def _accuracies(groups: Groups) -> Figure:
     return Figure(
         name="k1-accuracy",
         title="Test accuracy by where the zero stands, and by depth",
-        caption="Mean over tasks and paired seeds, each start at its own tuned rate; a run that diverged counts as 0.",
+        caption=(
+            f"Mean over tasks and paired seeds, each start at its own tuned rate; {tables.how_counted(['test_score'])}."
+        ),
         mark="bar",
         x=Axis(field="start", title="start", kind="nominal"),
         y=Axis(field="accuracy", title="test accuracy"),

@@ -101,7 +101,7 @@ def read(found: Found) -> Reading:
                     found,
                     (LOSS, OTHERS),
                     "Training loss at the end, mean over seeds",
-                    {"training loss": lambda record: record.train_loss[-1]},
+                    {"training loss": "train_loss"},
                 ),
             ),
             figures=(
@@ -170,7 +170,7 @@ def _finding(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> str:
 
 
 def _span(by_task: Sequence[Sequence[RunRecord]]) -> str:
-    finals = sorted(median(record.train_loss[-1] for record in records) for records in by_task)
+    finals = sorted(median(tables.counted(record, "train_loss") for record in records) for records in by_task)
     return f"{finals[0]:.3f} to {finals[-1]:.3f}"
 
 

@@ -70,7 +70,7 @@ def read(found: Found) -> Reading:
                     found,
                     (STUDY, OTHERS),
                     "Test accuracy, mean over seeds",
-                    {"test accuracy": lambda record: record.test_score},
+                    {"test accuracy": "test_score"},
                 ),
             ),
             figures=(
@@ -96,7 +96,7 @@ def read(found: Found) -> Reading:
 def _span(groups: Mapping[tuple[str, str], Sequence[RunRecord]], start: Start) -> str:
     """The lowest and the highest mean accuracy of a start over the tasks."""
     means = sorted(
-        100 * mean(record.test_score for record in records)
+        100 * mean(tables.counted(record, "test_score") for record in records)
         for (_, label), records in groups.items()
         if label == start.label
     )

@@ -1,10 +1,9 @@
 """T7: training loss of all-zero networks by learning rate."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from statistics import mean, median
 
-from exnihilo.claims import figures
+from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, contrast, factor_of
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
@@ -106,7 +105,7 @@ def _where(clause: str, place: Place) -> str:
 
 
 def _final(record: RunRecord) -> float:
-    return record.train_loss[-1]
+    return tables.counted(record, "train_loss")
 
 
 def _at(found: Found, place: Place, rate: float) -> tuple[RunRecord, ...]:
@@ -146,8 +145,8 @@ def _loss_cells(found: Found) -> tuple[Cell, ...]:
             cell_of(
                 where,
                 verdict,
-                f"At its best rate of {found.rate(SWEEP, place, ZERO):g} the final loss is {_middle(losses)}, claimed "
-                f"is {CLAIMED[LOW_RATE]:g} ({verdict.outcome}).",
+                f"At its best rate of {found.rate(SWEEP, place, ZERO):g} the final loss is {median(losses):.3f}, "
+                f"claimed is {CLAIMED[LOW_RATE]:g} ({verdict.outcome}).",
                 supports={"better": True, "equivalent": True, "worse": False, "undecided": None}[verdict.outcome],
             )
         )
@@ -156,19 +155,14 @@ def _loss_cells(found: Found) -> tuple[Cell, ...]:
 
 def _against_claimed(found: Found, places: Mapping[str, Place]) -> Mapping[str, Verdict]:
     """Zero's final losses on fresh seeds against the claimed number, half of the claim's alpha."""
-    size = found.preset.looks[0]
+    size, metric = found.preset.looks[0], found.studies[SWEEP].judged_by
     pairs: dict[str, PairedOutcomes] = {}
     for where, place in places.items():
-        losses = [_final(record) for record in found.judged(SWEEP, place, ZERO)][:size]
+        losses = [metric.of(record) for record in found.judged(SWEEP, place, ZERO)][:size]
         pairs[where] = PairedOutcomes.of(losses, [CLAIMED[LOW_RATE]] * len(losses))
-    worst = found.studies[SWEEP].judged_by.worst_of(found.studies[SWEEP].steps)
+    worst = metric.worst_of(found.studies[SWEEP].steps)
     verdicts = compare(pairs, margin=MARGIN, alpha=ALPHA / 2, higher_is_better=False, worst=worst)
     return dict(zip(places, verdicts, strict=True))
-
-
-def _middle(losses: Sequence[float]) -> str:
-    finite = [loss for loss in losses if isfinite(loss)]
-    return f"{median(finite):.3f}" if finite else "not finite"
 
 
 def _finding(found: Found, cells: Sequence[Cell]) -> str:
@@ -178,14 +172,7 @@ def _finding(found: Found, cells: Sequence[Cell]) -> str:
     }
     lower, reached = counts.values()
     lowest = {
-        network.activation: min(
-            (
-                _final(record)
-                for record in found.runs(SWEEP)
-                if record.run.network == network and isfinite(_final(record))
-            ),
-            default=float("inf"),
-        )
+        network.activation: min(_final(record) for record in found.runs(SWEEP) if record.run.network == network)
         for network in NETWORKS
     }
     ends = " and ".join(f"{loss:.3f} with {name}" for name, loss in lowest.items())
@@ -203,7 +190,7 @@ def _table(found: Found) -> Table:
         best = [_final(record) for record in found.judged(SWEEP, place, ZERO)]
         rows.append((place.task, place.network.activation, *at_rates, found.rate(SWEEP, place, ZERO), mean(best)))
     return Table(
-        title="Final training loss of all-zero networks, mean over seeds",
+        title=f"Final training loss of all-zero networks, mean over seeds; {tables.how_counted(['train_loss'])}",
         columns=("task", "activation", f"at {LOW_RATE:g}", f"at {HIGH_RATE:g}", "best rate", "at the best rate"),
         rows=tuple(rows),
     )
