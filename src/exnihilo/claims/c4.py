@@ -3,65 +3,97 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from statistics import mean
+from typing import NamedTuple
 
-from exnihilo.claims.claim import Claim, Found, Reading, conclude
-from exnihilo.claims.clauses import factor_by_clause, listed, num_holding, of_clause, place
+from exnihilo.claims.claim import Claim, Found, Reading, conclude, contrast
+from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, of_clause, place
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
-from exnihilo.lab.records import Network, RunRecord, Start, Verdict
+from exnihilo.lab.records import Outcome, RunRecord, Start
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.study import Study
 
-STUDY = "C4 starts by cell"
-BASELINE = Start(name="xavier_normal")
+RANKED, SHOWN = "C4 starts by cell", "C4 zeros by cell"
 # Wide weights are the wrong start of a ReLU network, and keep the signal of a deep sigmoid network alive.
-STARTS = (Start(name="he_normal"), Start(name="normal", value=1.0))
+STARTS = (
+    Start(name="xavier_normal"),
+    Start(name="he_normal"),
+    Start(name="small_normal"),
+    Start(name="normal", value=1.0),
+)
+ZERO = Start(name="zeros")  # shown beside the ranking, and not tested: other claims do
 SHALLOW, DEEP, OTHER = shallow(), deep(), deep("sigmoid")
-LOOKS = (12,)
+NETWORKS = (SHALLOW, DEEP, OTHER)
+LOOKS, SHOWN_LOOKS = (12,), (3,)
 TASK, NETWORK, ACTIVATION = "with the task", "with the network", "with the activation"
 
-Verdicts = Mapping[tuple[Place, Start], Verdict]
+
+class Contrast(NamedTuple):
+    """One start against another in one cell, from the first one's side."""
+
+    estimate: float
+    interval: tuple[float, float]
+    outcome: Outcome
+
+
+Contrasts = Mapping[tuple[Place, Start, Start], Contrast]
+
+
+class Ranking(NamedTuple):
+    """The starts of one cell.
+
+    Args:
+        order: By mean test accuracy, the highest first.
+        winners: Those that the first of them is not better than, by the tests; a start that is best stays among them.
+        safe: Those that are better than, or equivalent to, each other start.
+    """
+
+    order: tuple[Start, ...]
+    winners: frozenset[Start]
+    safe: frozenset[Start]
+
+
+Rankings = Mapping[Place, Ranking]
+Means = Mapping[tuple[Place, Start], float]
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
-    """He and wide normal weights against Xavier in every cell, each at its own rate."""
-    return (
-        preset.study(
-            STUDY,
-            "Does the better of two starts change with the task, the network or the activation?",
+    """Every start in every cell, each at its own rate; zeros beside them on fewer seeds."""
+
+    def study(name: str, starts: Sequence[Start], looks: tuple[int, ...]) -> Study:
+        return preset.study(
+            name,
+            "Does the best start change with the task, the network or the activation?",
             seed=seed,
-            networks=(SHALLOW, DEEP, OTHER),
-            starts=STARTS,
-            baseline=BASELINE,
-            looks=LOOKS,
-        ),
-    )
+            networks=NETWORKS,
+            starts=starts,
+            looks=looks,
+        )
+
+    return study(RANKED, STARTS, LOOKS), study(SHOWN, (ZERO,), SHOWN_LOOKS)
 
 
 def read(found: Found) -> Reading:
-    """A contrast that is better in one cell and worse in another supports its part of the statement."""
-    verdicts = {(comparison.cell, comparison.start): verdict for comparison, verdict in found.verdicts(STUDY)}
-    places = found.studies[STUDY].cells
-    tasks = list(dict.fromkeys(spot.task for spot in places))
-    cells = (
-        *(_cell(TASK, short_label(net), verdicts, [s for s in places if s.network == net]) for net in _networks(found)),
-        *(_cell(NETWORK, task, verdicts, _spots(places, task, (SHALLOW, DEEP))) for task in tasks),
-        *(_cell(ACTIVATION, task, verdicts, _spots(places, task, (DEEP, OTHER))) for task in tasks),
-    )
+    """A cell for each part: two places that differ in it alone and share no winner support it."""
+    places = found.studies[RANKED].cells
     means = {
-        (spot, start): mean(_score(record) for record in found.judged(STUDY, spot, start))
+        (spot, start): mean(map(_score, found.judged(study, spot, start)))
+        for study, starts in ((RANKED, STARTS), (SHOWN, (ZERO,)))
         for spot in places
-        for start in found.studies[STUDY].arms
+        for start in starts
     }
+    contrasts = _contrasts(found)
+    rankings = {spot: _ranking(spot, means, contrasts) for spot in places}
+    cells = tuple(_cell(part, pairs, rankings) for part, pairs in _pairs(places).items())
     return Reading(
         verdict=conclude(cells),
-        finding=_finding(cells, verdicts, means),
+        finding=_finding(cells, rankings),
         factor=factor_by_clause(cells),
         evidence=Evidence(
             cells=cells,
-            tables=(_accuracies(found, means), _contrasts(verdicts)),
-            figures=(_heatmap(means), _intervals(verdicts)),
+            tables=(_ranks(rankings, means), _outcomes(contrasts)),
+            figures=(_heatmap(means), _intervals(rankings, contrasts)),
         ),
     )
 
@@ -70,125 +102,183 @@ def _score(record: RunRecord) -> float:
     return 0.0 if record.diverged else record.test_score
 
 
-def _networks(found: Found) -> tuple[Network, ...]:
-    return found.studies[STUDY].networks
+def _contrasts(found: Found) -> Contrasts:
+    """Each start against each other in each cell, as one family, from both sides."""
+    names = {
+        (spot, one, other): f"{one.label} vs {other.label}: {_label(spot)}"
+        for spot in found.studies[RANKED].cells
+        for one, other in combinations(STARTS, 2)
+    }
+    sides = {
+        name: (found.judged(RANKED, spot, one), found.judged(RANKED, spot, other))
+        for (spot, one, other), name in names.items()
+    }
+    verdicts = contrast(found, sides, num_seeds=LOOKS[0])
+    turned: Mapping[Outcome, Outcome] = {"better": "worse", "worse": "better"}
+    contrasts: dict[tuple[Place, Start, Start], Contrast] = {}
+    for (spot, one, other), name in names.items():
+        verdict = verdicts[name]
+        low, high = verdict.interval
+        contrasts[spot, one, other] = Contrast(verdict.estimate, (low, high), verdict.outcome)
+        outcome: Outcome = turned.get(verdict.outcome) or verdict.outcome
+        contrasts[spot, other, one] = Contrast(-verdict.estimate, (-high, -low), outcome)
+    return contrasts
 
 
-def _spots(places: Iterable[Place], task: str, networks: Sequence[Network]) -> list[Place]:
-    return [spot for spot in places if spot.task == task and spot.network in networks]
-
-
-def _cell(clause: str, where: str, verdicts: Verdicts, places: Sequence[Place]) -> Cell:
-    """Whether some contrast changes sides among these places."""
-    flips = [
-        f"{start.label} is {verdicts[one, start].outcome} than {BASELINE.label} at {_label(one)} and "
-        f"{verdicts[other, start].outcome} at {_label(other)}"
+def _ranking(spot: Place, means: Means, contrasts: Contrasts) -> Ranking:
+    order = tuple(sorted(STARTS, key=lambda start: -means[spot, start]))
+    first, *rest = order
+    safe = (
+        start
         for start in STARTS
-        for one, other in combinations(places, 2)
-        if {verdicts[one, start].outcome, verdicts[other, start].outcome} == {"better", "worse"}
-    ]
-    outcomes = [verdicts[spot, start].outcome for start in STARTS for spot in places]
-    num_open = outcomes.count("undecided")
+        if all(contrasts[spot, start, other].outcome in ("better", "equivalent") for other in STARTS if other != start)
+    )
+    return Ranking(
+        order=order,
+        winners=frozenset({first, *(start for start in rest if contrasts[spot, first, start].outcome != "better")}),
+        safe=frozenset(safe),
+    )
+
+
+def _pairs(places: Iterable[Place]) -> Mapping[str, list[tuple[Place, Place]]]:
+    """The pairs of cells that differ in one part of the statement alone."""
+    both = list(combinations(places, 2))
+    across = {
+        part: [(a, b) for a, b in both if a.task == b.task and {a.network, b.network} == set(networks)]
+        for part, networks in ((NETWORK, (SHALLOW, DEEP)), (ACTIVATION, (DEEP, OTHER)))
+    }
+    return {TASK: [(a, b) for a, b in both if a.network == b.network and a.task != b.task]} | across
+
+
+def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -> Cell:
+    """One pair whose winners change is enough; that there is none takes a start that stays one in every pair."""
+    changed = [(a, b) for a, b in pairs if not rankings[a].winners & rankings[b].winners]
+    stays = all(rankings[a].safe & rankings[b].safe for a, b in pairs)
+    example = ""
+    if changed:
+        a, b = changed[0]
+        example = (
+            f", such as from {_named(rankings[a].winners)} ({_label(a)}) to {_named(rankings[b].winners)} ({_label(b)})"
+        )
     return Cell(
-        where=place(clause, where),
-        supports=True if flips else None if num_open else False,
-        n=min(verdicts[spot, start].n for start in STARTS for spot in places),
-        finding=f"{flips[0]}." if flips else f"No contrast changes sides; {num_open} of {len(outcomes)} are undecided.",
-    )
-
-
-def _label(spot: Place) -> str:
-    return f"{spot.task} {short_label(spot.network)}"
-
-
-def _finding(cells: Sequence[Cell], verdicts: Verdicts, means: Mapping[tuple[Place, Start], float]) -> str:
-    held = {clause: of_clause(cells, clause) for clause in (TASK, NETWORK, ACTIVATION)}
-    counts = {clause: f"{num_holding(asked)} of {len(asked)}" for clause, asked in held.items()}
-    spots = list(dict.fromkeys(spot for spot, _ in means))
-    winners = [_winner(spot, means) for spot in spots]
-    highest = [f"{start.label} in {winners.count(start.label)}" for start in (BASELINE, *STARTS)]
-    sides = [
-        f"{start.label} is better than {BASELINE.label} in {_count(verdicts, start, 'better')} cells and worse in "
-        f"{_count(verdicts, start, 'worse')}"
-        for start in STARTS
-    ]
-    return (
-        f"Which of two starts is better changes between tasks in {counts[TASK]} networks, between the shallow and the "
-        f"deep network in {counts[NETWORK]} tasks, and between activations in {counts[ACTIVATION]} tasks. The highest "
-        f"mean test accuracy belongs to {listed(highest)} of {len(spots)} cells; tested, {'; '.join(sides)}."
-    )
-
-
-def _count(verdicts: Verdicts, start: Start, outcome: str) -> int:
-    return sum(verdict.outcome == outcome for (_, of), verdict in verdicts.items() if of == start)
-
-
-def _winner(spot: Place, means: Mapping[tuple[Place, Start], float]) -> str:
-    return max(((value, start.label) for (where, start), value in means.items() if where == spot))[1]
-
-
-def _accuracies(found: Found, means: Mapping[tuple[Place, Start], float]) -> Table:
-    arms = found.studies[STUDY].arms
-    rows: list[tuple[Value, ...]] = [
-        (short_label(spot.network), spot.task, *(means[spot, start] for start in arms), _winner(spot, means))
-        for spot in found.studies[STUDY].cells
-    ]
-    return Table(
-        title=f"Test accuracy, mean over {LOOKS[0]} seeds, each start at its tuned rate; a diverged run counts as 0",
-        columns=("network", "task", *(start.label for start in arms), "highest mean"),
-        rows=tuple(sorted(rows, key=lambda row: str(row[0]))),
-    )
-
-
-def _contrasts(verdicts: Verdicts) -> Table:
-    return Table(
-        title=f"Difference of test accuracy from {BASELINE.label}, and its verdict",
-        columns=("network", "task", "start", "difference", "verdict"),
-        rows=tuple(
-            (short_label(spot.network), spot.task, start.label, verdict.estimate, verdict.outcome)
-            for (spot, start), verdict in sorted(verdicts.items(), key=lambda item: short_label(item[0][0].network))
+        where=place(part, f"{len(pairs)} pairs of cells"),
+        supports=True if changed else False if stays else None,
+        n=LOOKS[0],
+        finding=(
+            f"The winner changes in {len(changed)} of {len(pairs)} pairs of cells that differ in it alone{example}."
         ),
     )
 
 
-def _heatmap(means: Mapping[tuple[Place, Start], float]) -> Figure:
+def _label(spot: Place) -> str:
+    return f"{short_label(spot.network)}, {spot.task}"
+
+
+def _named(starts: Iterable[Start]) -> str:
+    chosen = set(starts)
+    return listed([start.label for start in STARTS if start in chosen])
+
+
+def _finding(cells: Sequence[Cell], rankings: Rankings) -> str:
+    says = {True: "changes", False: "does not change", None: "is not shown to change"}
+    parts = [f"{says[of_clause(cells, part)[0].supports]} {part}" for part in (TASK, NETWORK, ACTIVATION)]
+    counts = [f"{start.label} in {sum(start in of.winners for of in rankings.values())}" for start in STARTS]
+    alone = sum(len(of.winners) == 1 for of in rankings.values())
+    return (
+        f"The best start {listed(parts)}. Of {len(rankings)} cells, each start is a winner, not worse than the highest "
+        f"mean by the tests, so often: {listed(counts)}; in {alone} cells there is just one winner."
+    )
+
+
+def _by_network(places: Iterable[Place]) -> list[Place]:
+    return sorted(places, key=lambda spot: NETWORKS.index(spot.network))
+
+
+def _ranks(rankings: Rankings, means: Means) -> Table:
+    rows: list[tuple[Value, ...]] = [
+        (
+            short_label(spot.network),
+            spot.task,
+            *(_with_rank(means[spot, start], rankings[spot].order.index(start) + 1) for start in STARTS),
+            f"{means[spot, ZERO]:.3f}",
+            _named(rankings[spot].winners),
+        )
+        for spot in _by_network(rankings)
+    ]
+    return Table(
+        title=(
+            f"Test accuracy and its rank, mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}, not ranked), "
+            "each start at its tuned rate; a diverged run counts as 0"
+        ),
+        columns=("network", "task", *(start.label for start in STARTS), ZERO.label, "winners"),
+        rows=tuple(rows),
+    )
+
+
+def _with_rank(value: float, rank: int) -> str:
+    return f"{value:.3f} ({rank})"
+
+
+def _outcomes(contrasts: Contrasts) -> Table:
+    names: tuple[Outcome, ...] = ("better", "equivalent", "worse", "undecided")
+    rows: list[tuple[Value, ...]] = []
+    for one, other in combinations(STARTS, 2):
+        seen = [of.outcome for (_, a, b), of in contrasts.items() if (a, b) == (one, other)]
+        rows.append((one.label, other.label, *(seen.count(name) for name in names)))
+    return Table(
+        title="Each start against each other: in how many cells its test accuracy is better, equivalent or worse",
+        columns=("start", "against", *names),
+        rows=tuple(rows),
+    )
+
+
+def _heatmap(means: Means) -> Figure:
     return Figure(
         name="c4-cells",
         title="Test accuracy of each start in each cell",
         caption=(
-            f"Mean over {LOOKS[0]} seeds, each start at the rate tuned for it in the cell; a diverged run counts as 0."
+            f"Mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}), each start at the rate tuned for it in "
+            "the cell; a diverged run counts as 0."
         ),
         mark="heatmap",
         x=Axis(field="start", title="start", kind="nominal"),
         y=Axis(field="cell", title="network and task", kind="nominal"),
         color=Axis(field="accuracy", title="test accuracy"),
         rows=tuple(
-            {"start": start.label, "cell": f"{short_label(spot.network)}, {spot.task}", "accuracy": value}
-            for (spot, start), value in sorted(means.items(), key=lambda item: short_label(item[0][0].network))
+            {"start": start.label, "cell": _label(spot), "accuracy": means[spot, start]}
+            for spot in _by_network(dict.fromkeys(spot for spot, _ in means))
+            for start in (*STARTS, ZERO)
         ),
     )
 
 
-def _intervals(verdicts: Verdicts) -> Figure:
+def _intervals(rankings: Rankings, contrasts: Contrasts) -> Figure:
     rows = [
         {
-            "where": f"{short_label(spot.network)}, {spot.task}",
-            "estimate": verdict.estimate,
-            "low": verdict.interval[0],
-            "high": verdict.interval[1],
-            "start": start.label,
-            "verdict": verdict.outcome,
+            "where": _label(spot),
+            "estimate": of.estimate,
+            "low": of.interval[0],
+            "high": of.interval[1],
+            "start": f"minus {start.label}",
+            "verdict": of.outcome,
         }
-        for (spot, start), verdict in sorted(verdicts.items(), key=lambda item: short_label(item[0][0].network))
+        for spot in _by_network(rankings)
+        for first, *rest in (rankings[spot].order,)
+        for start in STARTS
+        if start in rest
+        for of in (contrasts[spot, first, start],)
     ]
     return Figure(
         name="c4-contrasts",
-        title="The same contrast in different cells",
-        caption="Mean paired difference over seeds with its interval, corrected for the number of comparisons.",
+        title="The start with the highest mean in each cell against each other start",
+        caption=(
+            "Mean paired difference over seeds with its interval, corrected for all pairs of starts in all cells. "
+            "Where it is not better, the other start is a winner too."
+        ),
         mark="interval",
-        x=Axis(field="estimate", title=f"test accuracy minus that of {BASELINE.label}"),
+        x=Axis(field="estimate", title="test accuracy of the highest mean, minus the other start's"),
         y=Axis(field="where", title="", kind="nominal"),
-        color=Axis(field="verdict", title="against Xavier", kind="nominal"),
+        color=Axis(field="verdict", title="verdict", kind="nominal"),
         facet=Axis(field="start", title="start", kind="nominal"),
         rows=tuple(rows),
         reference=0.0,
@@ -201,11 +291,13 @@ CLAIM = Claim(
     statement="Which start is best depends on the task, the network and the activation.",
     basis="measured",
     rule=(
-        f"{listed([start.label for start in STARTS])} against {BASELINE.label}, each at its own tuned rate on "
-        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in (SHALLOW, DEEP, OTHER)])} networks and "
-        "every task, all comparisons one family (exact sign-flip, Holm, alpha 0.05). A part of the statement is "
-        "supported where a contrast is better in one cell and worse in another that differs in that part alone; it "
-        "is refuted where every contrast of such cells is decided and none changes sides; else it is open."
+        f"{listed([start.label for start in STARTS])} are ranked by test accuracy, each at its own tuned rate on "
+        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
+        f"tested against each other in every cell, as one family ({family()}; equivalent within "
+        f"{margin()}). The winners of a cell are the start with the highest mean and all that it "
+        "is not better than. A part of the statement is supported if two cells that differ in that part alone share "
+        "no winner; it is refuted if every two such cells share a start that is better than, or equivalent to, each "
+        "other start in both; else it is open."
     ),
     read=read,
     studies=studies,

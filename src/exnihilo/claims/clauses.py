@@ -2,9 +2,30 @@
 
 from collections.abc import Iterable, Sequence
 
+from exnihilo.claims.presets import ALPHA, PRESETS
 from exnihilo.claims.records import Cell
 
 SEPARATOR = " · "
+
+
+def family(share: float = 1.0) -> str:
+    """How the comparisons of one family are tested, in words, where it may spend this share of ``ALPHA``.
+
+    Example:
+        >>> family(0.5)
+        'exact sign-flip, Holm, alpha 0.025'
+    """
+    return f"exact sign-flip, Holm, alpha {ALPHA * share:.2g}"
+
+
+def margin() -> str:
+    """The difference of accuracies that matters, in words.
+
+    Example:
+        >>> margin()
+        '2 points'
+    """
+    return f"{' or '.join(sorted({f'{100 * preset.margin:g}' for preset in PRESETS.values()}))} points"
 
 
 def place(clause: str, *parts: object) -> str:
