@@ -5,7 +5,8 @@ import math
 import pytest
 from worlds import found_in, record, verdict_in
 
-from exnihilo.claims.d3 import CLAIM, MEASUREMENTS, UNDERFLOW, fall
+from exnihilo.claims.d3 import CLAIM, MEASUREMENTS
+from exnihilo.claims.gradients import UNDERFLOW, fall, vanishes
 from exnihilo.lab.records import Network, Optimizer, Run, Start
 
 
@@ -76,3 +77,29 @@ def test_a_gradient_that_underflows_counts_as_the_smallest_number() -> None:
     )
     assert fall(record(run, gradient_norm=((0.0, 1.0),))) == pytest.approx(-math.log10(UNDERFLOW))
     assert math.isnan(fall(record(run, gradient_norm=((0.0, 0.0),))))
+
+
+@pytest.mark.parametrize(
+    ("norms", "says"),
+    [
+        ((1e-5, 1.0), True),
+        ((0.0, 1.0), True),
+        ((1e-2, 1.0), False),
+        ((0.0, 0.0), False),
+        ((0.1, 0.0), None),
+        ((math.nan, 1.0), None),
+    ],
+)
+def test_a_run_with_no_gradient_at_all_has_none_that_vanishes(norms, says) -> None:
+    run = Run(
+        task="wine",
+        network=Network(depth=1),
+        start=Start(name="zeros"),
+        optimizer=Optimizer(),
+        lr=0.1,
+        seed=0,
+        steps=2,
+        batch_size=32,
+        measurements=2,
+    )
+    assert vanishes(record(run, gradient_norm=(norms,))) is says

@@ -43,6 +43,28 @@ def of_clause(cells: Iterable[Cell], clause: str) -> tuple[Cell, ...]:
     return tuple(cell for cell in cells if cell.where.split(SEPARATOR)[0] == clause)
 
 
+def agreed(sides: Iterable[bool | None]) -> bool | None:
+    """What all say, such as the runs of a cell; None where they differ, where one is open, and where there are none.
+
+    Example:
+        >>> agreed([True, True]), agreed([False, False]), agreed([True, False]), agreed([True, None])
+        (True, False, None, None)
+    """
+    seen = set(sides)
+    return seen.pop() if len(seen) == 1 else None
+
+
+def somewhere(sides: Iterable[bool | None]) -> bool | None:
+    """Whether a thing that can happen did: one place is enough, and that there is none takes a decision in each.
+
+    Example:
+        >>> somewhere([True, False, None]), somewhere([False, False]), somewhere([False, None])
+        (True, False, None)
+    """
+    seen = set(sides)
+    return True if True in seen else None if None in seen or not seen else False
+
+
 def num_holding(cells: Iterable[Cell]) -> int:
     """How many cells support what they were asked."""
     return sum(cell.supports is True for cell in cells)

@@ -6,6 +6,8 @@ from statistics import mean, median
 
 from exnihilo.claims import figures
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
+from exnihilo.claims.clauses import agreed
+from exnihilo.claims.gradients import DECADES, UNDERFLOW, fall, is_dead, vanishes
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.lab.records import Network, RunRecord, Start
@@ -24,10 +26,6 @@ DEPTH, DEPTHS = 4, (1, 2, 8)
 # A zero network lets one more map learn at each step: 64 steps are seven times what the deepest needs.
 STEPS, MEASUREMENTS, LR = 64, 8, 0.03
 LADDER_SEEDS = 2
-# Gradients that fall by more than this many decades from the head to the map next to the input are vanishing.
-DECADES = 3.0
-# Below the smallest number of float32 a gradient underflows to zero; it counts as this.
-UNDERFLOW = 1e-45
 
 Groups = Mapping[tuple[str, str], Sequence[RunRecord]]
 
@@ -65,19 +63,6 @@ def _groups(found: Found, study: str, start: Start, depth: int) -> Groups:
     }
 
 
-def is_dead(record: RunRecord) -> bool:
-    """Whether no map's weight, the head's included, had any gradient at any measured step."""
-    return not any(norm != 0.0 for norms in record.gradient_norm for norm in norms)
-
-
-def fall(record: RunRecord) -> float:
-    """Decades by which the gradient falls from the head to the map next to the input, at the last measured step."""
-    lowest, *_, head = record.gradient_norm[-1]
-    if not (math.isfinite(lowest) and math.isfinite(head) and head > 0.0):
-        return math.nan
-    return math.log10(head / max(lowest, UNDERFLOW))
-
-
 def read(found: Found) -> Reading:
     """A cell for each activation and task: fading gradients support the claim, none at all or level ones refute it."""
     zero, beside = (_groups(found, DEEP, start, DEPTH) for start in (ZERO, BESIDE))
@@ -108,9 +93,10 @@ def _cell(place: tuple[str, str], records: Sequence[RunRecord], num_cells: int) 
         return Cell(where=where, supports=None, n=len(records), finding="Runs differ, or left no finite gradient.")
     flip = sign_flip([value - DECADES for value in falls])
     interval = flip.interval(ALPHA / num_cells)
+    is_clear = interval[0] > 0.0 or interval[1] < 0.0
     return Cell(
         where=where,
-        supports=True if interval[0] > 0.0 else False if interval[1] < 0.0 else None,
+        supports=agreed(map(vanishes, records)) if is_clear else None,
         estimate=flip.mean,
         interval=interval,
         n=len(records),
@@ -273,9 +259,10 @@ CLAIM = Claim(
     rule=(
         f"All-zero MLPs with {DEPTH} hidden layers take {STEPS} steps of momentum at rate {LR:g}, with each of "
         f"{len(NAMES)} activations in each task. To vanish is to fade on the way down: an activation and task support "
-        f"the claim if the gradient of the map next to the input is more than {DECADES:g} decades below the head's "
-        f"(exact sign-flip interval over seeds, alpha {ALPHA:g} shared by all cells; an underflow counts as "
-        f"{UNDERFLOW:g}), and refute it if it is less. They also refute it if the gradient of every map, the head's "
+        f"the claim if the gradient of the map next to the input is more than {DECADES:g} decades below the head's at "
+        f"the last step in every run, refute it if it is less in every run (and the exact sign-flip interval over "
+        f"seeds, alpha {ALPHA:g} shared by all cells, says so too; an underflow counts as {UNDERFLOW:g}), and leave "
+        "it open else. They also refute it if the gradient of every map, the head's "
         "too, is exactly zero at every measured step of every run: that is no small gradient, which a larger rate, "
         "more steps or fewer layers could mend, but a dead end."
     ),
