@@ -46,6 +46,17 @@ class Neurons:
         return max(len(set(row)) for outputs in self.outputs for row in outputs)
 
     @property
+    def at_start(self) -> str:
+        """What the neurons answer before training, in a few words."""
+        values = {value for row in self.outputs[0] for value in row}
+        return f"{min(values):g} to every input" if len(values) == 1 else f"{len(values)} different numbers"
+
+    @property
+    def own_distinct(self) -> int:
+        """Different numbers after the last step if each neuron is shown one input of its own."""
+        return len({row[neuron] for neuron, row in enumerate(self.outputs[-1])})
+
+    @property
     def has_learned(self) -> bool:
         """Whether the answers depend on the input after the last step."""
         return len(set(self.outputs[-1])) > 1
@@ -90,26 +101,15 @@ def _trained(function: Callable[[Tensor], Tensor], weight: Tensor) -> Neurons:
 
 
 def read(found: Found) -> Reading:
-    """A cell for each activation: equal neurons refute the claim, neurons that differ support it."""
+    """Two cells for each activation: different numbers at the start, and different answers to one input at any step."""
     outcome: Outcome = found.measured
-    cells = tuple(_cell(name, neurons) for name, neurons in outcome.zero.items())
-    apart = [name for name, neurons in outcome.zero.items() if neurons.most_distinct > 1]
-    constant = [name for name, neurons in outcome.zero.items() if neurons.values_at_start == 1]
-    claimed = ", ".join(f"{value:g}" for value in CLAIMED)
-    twins = (
-        f"With {len(outcome.zero) - len(apart)} of {len(outcome.zero)} activations the three neurons answer alike, bit "
-        f"for bit, before training and after each of {STEPS} steps; three different numbers such as {claimed} need "
-        "neurons that differ."
-    )
-    start = (
-        f"Before training the answer is f(0) whatever the input with {len(constant)} of them"
-        f" (0.5 for sigmoid, 0 for ReLU)."
-        if _starts_at(outcome, "sigmoid", 0.5) and _starts_at(outcome, "relu", 0.0)
-        else f"Before training the answer does not depend on the input with {len(constant)} of them."
+    cells = (
+        *(_start_cell(name, neurons) for name, neurons in outcome.zero.items()),
+        *(_training_cell(name, neurons) for name, neurons in outcome.zero.items()),
     )
     return Reading(
         verdict=conclude(cells),
-        finding=f"{twins} {start}",
+        finding=" ".join(_sentences(outcome.zero)),
         factor=factor_of(cells),
         evidence=Evidence(
             cells=cells,
@@ -119,20 +119,46 @@ def read(found: Found) -> Reading:
     )
 
 
-def _starts_at(outcome: Outcome, name: str, value: float) -> bool:
-    neurons = outcome.zero.get(name)
-    return neurons is not None and {v for row in neurons.outputs[0] for v in row} == {value}
+def _sentences(zero: Mapping[str, Neurons]) -> tuple[str, ...]:
+    """What holds at the start, what training changes, and what it means if each neuron sees an input of its own."""
+    total = len(zero)
+    single = {name: neurons for name, neurons in zero.items() if neurons.values_at_start == 1}
+    alike = sum(neurons.most_distinct == 1 for neurons in zero.values())
+    by_input = sum(neurons.has_learned for neurons in zero.values())
+    own = sum(neurons.own_distinct == len(CLAIMED) for neurons in zero.values())
+    shown = [f"{single[name].outputs[0][0][0]:g} for {name}" for name in ("sigmoid", "relu") if name in single]
+    examples = f" ({', '.join(shown)})" if shown else ""
+    claimed = ", ".join(f"{value:g}" for value in CLAIMED)
+    return (
+        f"At the start, zero neurons give one and the same number{examples} with {len(single)} of {total} activations, "
+        "also if each neuron sees an input of its own.",
+        f"With {alike} of {total} they answer any one input alike, bit for bit, after each of {STEPS} steps of "
+        f"training: three different answers to one input, such as {claimed}, need neurons that differ.",
+        f"Different inputs get different answers after training with {by_input} of {total}; if each neuron is then "
+        f"shown an input of its own, {own} of {total} give {len(CLAIMED)} different numbers, from weights that are no "
+        "longer zero.",
+    )
 
 
-def _cell(name: str, neurons: Neurons) -> Cell:
-    start = sorted({value for row in neurons.outputs[0] for value in row})
-    shown = f"{start[0]:g} to every input" if len(start) == 1 else f"{len(start)} different numbers"
+def _start_cell(name: str, neurons: Neurons) -> Cell:
+    return Cell(
+        where=f"at the start · {name}",
+        supports=neurons.values_at_start > 1,
+        finding=f"All neurons to all inputs: {neurons.at_start}.",
+    )
+
+
+def _training_cell(name: str, neurons: Neurons) -> Cell:
     later = (
-        f"equal by bits after each of {len(neurons.outputs) - 1} steps"
+        f"equal by bits at the start and after each of {len(neurons.outputs) - 1} steps"
         if neurons.most_distinct == 1
         else f"up to {neurons.most_distinct} neurons differ"
     )
-    return Cell(where=name, supports=neurons.most_distinct > 1, finding=f"At the start {shown}; {later}.")
+    return Cell(
+        where=f"one input · {name}",
+        supports=neurons.most_distinct > 1,
+        finding=f"Answers of the neurons to one input: {later}.",
+    )
 
 
 def _table(zero: Mapping[str, Neurons]) -> Table:
@@ -144,9 +170,17 @@ def _table(zero: Mapping[str, Neurons]) -> Table:
             "different outputs at the start",
             f"most neurons that differ in {STEPS} steps",
             "answers depend on the input afterwards",
+            "different numbers afterwards, each neuron to its own input",
         ),
         rows=tuple(
-            (name, n.value_at_zero, n.values_at_start, n.most_distinct, "yes" if n.has_learned else "no")
+            (
+                name,
+                n.value_at_zero,
+                n.values_at_start,
+                n.most_distinct,
+                "yes" if n.has_learned else "no",
+                n.own_distinct,
+            )
             for name, n in zero.items()
         ),
     )
@@ -225,8 +259,11 @@ CLAIM = Claim(
     basis="exact",
     rule=(
         f"Three neurons with zero weights and biases and a zero linear head take {STEPS} steps of gradient descent, "
-        f"once with each of {len(ACTIVATIONS)} activations. Neurons that answer any input differently, by bits, at the "
-        "start or after any step support the claim; neurons that never do refute it."
+        f"once with each of {len(ACTIVATIONS)} activations. At the start: different numbers, of any neurons to any "
+        "inputs (so also where each neuron sees an input of its own), support the claim; a single one refutes it. At "
+        "the start and after each step: neurons that answer one input differently, by bits, support it; neurons that "
+        "never do refute it. That inputs are told apart after training is shown and not counted: the weights are not "
+        "zero then."
     ),
     read=read,
     measure=measure,
