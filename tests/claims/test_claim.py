@@ -130,9 +130,29 @@ def test_there_is_no_factor_where_no_cells_disagree() -> None:
 
 
 def test_a_run_that_two_studies_share_counts_once() -> None:
-    study = SMALL.study("one", "?", seed=0, networks=(Network(),), starts=(Start(name="zeros"),))
+    study = SMALL.study("one", "?", seed=0, networks=(Network(),), starts=(ZEROS,), lrs=(0.1,))
     other = replace(study, name="two", metric="train_loss")
-    run = study.run(study.cells[0], Start(name="zeros"), 0.1, 0)
-    elsewhere = [replace(run, seed=2**20), replace(run, evaluations=7)]
-    found = Found(preset=SMALL, studies={"one": study, "two": other}, records={r: record(r) for r in (run, *elsewhere)})
-    assert found.num_runs == 1
+    found = Found(preset=SMALL, studies={"one": study, "two": other}, records=finished(study, other))
+    assert found.num_runs == len(found.runs("one")) == len(found.runs("two")) == 4 * 10
+
+
+def test_what_a_claim_sees_does_not_depend_on_what_else_ran() -> None:
+    study = SMALL.study("own", "?", seed=0, networks=(Network(),), starts=(ZEROS,), baseline=Start(name="he_normal"))
+    alone = finished(study)
+    strangers = (
+        replace(study, name="more seeds", looks=(16,)),
+        replace(study, name="more rates", policy="grid", lrs=(0.01, 0.1)),
+        replace(study, name="more evaluations", evaluations=7),
+    )
+    own, beside = (
+        Found(preset=SMALL, studies={"own": study}, records=records) for records in (alone, finished(*strangers, study))
+    )
+    assert len(beside.records) > len(own.records)
+    assert {record.run for record in own.runs("own")} == set(alone)
+    place = study.cells[0]
+    assert beside.num_runs == own.num_runs
+    assert beside.runs("own") == own.runs("own")
+    assert beside.verdicts("own") == own.verdicts("own")
+    assert len(beside.judged("own", place, ZEROS)) == SMALL.looks[0]
+    assert beside.judged("own", place, ZEROS).near == own.judged("own", place, ZEROS).near
+    assert beside.judged("own", place, ZEROS, 0.01) == ()

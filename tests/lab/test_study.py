@@ -10,7 +10,7 @@ from fake_engine import QUALITY, noise, record_of
 
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
-from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, pending, tunings_of
+from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, pending, runs_of, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 
 HE, XAVIER, ZEROS, NORMAL = (Start(name=name) for name in ("he_normal", "xavier_normal", "zeros", "normal"))
@@ -445,6 +445,37 @@ def test_pending_and_verdicts_do_not_depend_on_the_order_of_the_records() -> Non
     assert pending(study, backwards) == ()
     partial = tuple(records.values())[::3]
     assert pending(study, partial) == pending(study, tuple(reversed(partial)))
+
+
+def test_runs_of_a_foreign_study_with_more_seeds_change_nothing() -> None:
+    study = study_with(starts=(XAVIER, ZEROS, NORMAL))
+    _, alone = finished(study)
+    _, foreign = finished(study_with(name="foreign", starts=(XAVIER, ZEROS, NORMAL), looks=(20,)))
+    everything = foreign | alone
+    assert len(everything) > len(alone)
+    assert set(runs_of(study, everything)) == set(alone)
+    assert runs_of(study, everything) == runs_of(study, alone)
+    assert judge(study, everything) == judge(study, alone)
+    assert {verdict.n for verdict in judge(study, everything)} <= set(study.looks)
+
+
+def test_a_study_that_finds_all_its_runs_finished_asks_for_what_it_would_have_asked_alone() -> None:
+    study = study_with(starts=(XAVIER, ZEROS, NORMAL))
+    _, records = finished(study)
+    _, foreign = finished(study_with(name="foreign", starts=(ZEROS, NORMAL), looks=(12,)))
+    rest = dict(foreign)
+    while runs := pending(study, rest):
+        assert set(runs) <= set(records) - set(foreign)
+        rest |= {run: record_of(run) for run in runs}
+    assert set(runs_of(study, rest)) == set(records)
+
+
+def test_the_runs_of_a_study_that_has_just_begun_are_those_it_asked_for() -> None:
+    study = study_with()
+    asked = pending(study, {})
+    judging = study.run(study.cells[0], HE, 0.1, study.judging_seed(0))
+    records = {run: record_of(run) for run in (*asked[:3], judging)}
+    assert runs_of(study, records) == asked[:3]  # the rate of the judging run is not chosen yet
 
 
 def test_optimizers_and_tasks_make_cells_of_their_own() -> None:

@@ -10,9 +10,9 @@ from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
-from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, tunings_of
-from exnihilo.lab.study import SEEDS_PER_STUDY, Study
+from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, runs_of, tunings_of
 from exnihilo.lab.study import Cell as Place
+from exnihilo.lab.study import Study
 from exnihilo.lab.verdict import compare, pair_records
 
 
@@ -40,7 +40,7 @@ class Found:
     Args:
         preset: The preset.
         studies: The claim's own studies by name.
-        records: Finished runs, of these studies and others.
+        records: Finished runs, of these studies and others; a rule sees only those that its studies asked for.
         measured: What the claim's ``measure`` returned; None where it has none.
     """
 
@@ -52,12 +52,11 @@ class Found:
     @property
     def num_runs(self) -> int:
         """Runs that the claim's own studies rest on; a run that two of them share is one."""
-        return len({record.run for name in self.studies for record in self.runs(name)})
+        return len({run for name in self.studies for run in self._own[name]})
 
     def runs(self, study: str) -> tuple[RunRecord, ...]:
         """Every finished run of a study, tuning runs too."""
-        of = self.studies[study]
-        return tuple(record for run, record in self.records.items() if _belongs(run, of))
+        return tuple(self._own[study].values())
 
     def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> Judged:
         """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``).
@@ -67,10 +66,10 @@ class Found:
         """
         of = self.studies[study]
         if lr is not None or of.policy != "tuned":
-            return Judged(self._judging(of, place, start, of.lrs[0] if lr is None else lr))
+            return Judged(self._judging(study, place, start, of.lrs[0] if lr is None else lr))
         tuning = self._tunings[study][place]
-        near = (self._judging(of, place, start, rate) for rate in tuning.near(start))
-        return Judged(self._judging(of, place, start, tuning.chosen[start]), near)
+        near = (self._judging(study, place, start, rate) for rate in tuning.near(start))
+        return Judged(self._judging(study, place, start, tuning.chosen[start]), near)
 
     def rate(self, study: str, place: Place, start: Start) -> float:
         """The chosen learning rate."""
@@ -79,33 +78,27 @@ class Found:
     def verdicts(self, study: str) -> tuple[tuple[Comparison, Verdict], ...]:
         """Every comparison of a study with its verdict."""
         of = self.studies[study]
-        return tuple(zip(comparisons_of(of, tunings_of(of, self.records)), judge(of, self.records), strict=True))
+        return tuple(zip(comparisons_of(of, self._tunings[study].values()), judge(of, self._own[study]), strict=True))
 
-    def _judging(self, of: Study, place: Place, start: Start, lr: float) -> tuple[RunRecord, ...]:
+    def _judging(self, study: str, place: Place, start: Start, lr: float) -> tuple[RunRecord, ...]:
+        of, own = self.studies[study], self._own[study]
         runs = (of.run(place, start, lr, of.judging_seed(index)) for index in range(of.looks[-1]))
-        return tuple(self.records[run] for run in runs if run in self.records)
+        return tuple(own[run] for run in runs if run in own)
+
+    @cached_property
+    def _own(self) -> Mapping[str, Mapping[Run, RunRecord]]:
+        """By study: what it asked for, and nothing that others ran."""
+        return {
+            name: {run: self.records[run] for run in runs_of(study, self.records)}
+            for name, study in self.studies.items()
+        }
 
     @cached_property
     def _tunings(self) -> Mapping[str, Mapping[Place, Tuning]]:
         return {
-            name: {tuning.cell: tuning for tuning in tunings_of(study, self.records)}
+            name: {tuning.cell: tuning for tuning in tunings_of(study, self._own[name])}
             for name, study in self.studies.items()
         }
-
-
-def _belongs(run: Run, study: Study) -> bool:
-    return (
-        run.start in study.arms
-        and run.network in study.networks
-        and run.optimizer in study.optimizers
-        and run.steps == study.steps
-        and run.batch_size == study.batch_size
-        and run.evaluations == study.evaluations
-        and run.measurements == study.measurements
-        and run.task in {place.task for place in study.cells}
-        and run.seed // SEEDS_PER_STUDY == study.seed
-        and (run.lr in study.lrs or study.policy == "tuned")  # an optimum at the edge extends the grid
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

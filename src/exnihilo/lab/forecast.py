@@ -9,7 +9,7 @@ from exnihilo.lab import engine
 from exnihilo.lab.driver import Train
 from exnihilo.lab.planning import can_decide
 from exnihilo.lab.records import Run, RunRecord
-from exnihilo.lab.schedule import Records, Tuning, by_run, tunings_of
+from exnihilo.lab.schedule import Records, Tuning, by_run, runs_of, tunings_of
 from exnihilo.lab.study import Cell, Study
 from exnihilo.lab.tuning import JUDGED_RATES
 from exnihilo.lab.workers import train_chunk
@@ -96,7 +96,7 @@ def forecast(
         num_tuning=tuned * len(study.lrs),
         num_first=num_first,
         num_most=tuned * longest + num_cells * num_arms * last * _num_judged(study, longest),
-        num_finished=_num_finished(study, found, tunings) if found else 0,
+        num_finished=len(runs_of(study, found)),
         seconds=seconds,
         can_decide=can_decide(last, num_comparisons, study.alpha, study.looks) if num_comparisons else None,
     )
@@ -153,27 +153,16 @@ def _num_judged(study: Study, num_rates: int) -> int:
     return num_rates if study.policy == "grid" else min(JUDGED_RATES, num_rates)
 
 
-def _num_finished(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tuning, ...]) -> int:
-    tuning = {
-        study.run(tuning.cell, start, lr, study.tuning_seed(index))
-        for tuning in tunings
-        for start in study.arms
-        for lr in tuning.rates
-        for index in range(study.tuning_seeds if len(study.lrs) > 1 else 0)
-    }
-    return len((tuning | _judging(study, tunings, study.looks[-1])) & found.keys())
-
-
 def _num_missing(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tuning, ...]) -> int:
     """Runs to the end of the first look: those known to be missing, and the judging of cells that are not tuned yet."""
     num_untuned = sum(not tuning.chosen for tuning in tunings)
     later = num_untuned * len(study.arms) * study.looks[0] * _num_judged(study, len(study.lrs))
-    missing = _judging(study, tunings, study.looks[0]) - found.keys()
+    missing = _first_look(study, tunings) - found.keys()
     return sum(len(tuning.missing) for tuning in tunings) + len(missing) + later
 
 
-def _judging(study: Study, tunings: tuple[Tuning, ...], n: int) -> set[Run]:
-    """The first ``n`` judging runs of every start at every rate, where the rates are known."""
+def _first_look(study: Study, tunings: tuple[Tuning, ...]) -> set[Run]:
+    """The judging runs of the first look of every start at every rate, where the rates are known."""
     rates = {
         (tuning.cell, start): (lr, *tuning.near(start)) for tuning in tunings for start, lr in tuning.chosen.items()
     }
@@ -183,5 +172,5 @@ def _judging(study: Study, tunings: tuple[Tuning, ...], n: int) -> set[Run]:
         study.run(cell, start, lr, study.judging_seed(index))
         for (cell, start), of in rates.items()
         for lr in of
-        for index in range(n)
+        for index in range(study.looks[0])
     }

@@ -7,7 +7,7 @@ the rates next to it, for the reason that ``exnihilo.lab.bracket`` gives. A stud
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
@@ -75,14 +75,20 @@ def pending(study: Study, records: Records) -> tuple[Run, ...]:
         study: The study.
         records: Finished runs, of this study and any others.
     """
-    found = by_run(records)
-    tunings = tunings_of(study, found)
-    missing = [run for tuning in tunings for run in tuning.missing]
-    first = [run for arm in _arms(study, tunings) for run in _judging_runs(study, *arm, study.looks[0])]
-    missing += [run for run in first if run not in found]
-    if missing or study.baseline is None:
-        return tuple(dict.fromkeys(missing))
-    return _next_look(study, tunings, found)
+    return _replay(study, by_run(records)).missing
+
+
+def runs_of(study: Study, records: Records) -> tuple[Run, ...]:
+    """The finished runs of the study, in the order in which it asked for them.
+
+    The schedule is replayed: a run that another study trained counts once this study asks for it, and never before.
+    So what a study says does not depend on which others ran beside it.
+
+    Args:
+        study: The study.
+        records: Finished runs, of this study and any others.
+    """
+    return tuple(_replay(study, by_run(records)).own)
 
 
 def judge(study: Study, records: Records) -> tuple[Verdict, ...]:
@@ -91,17 +97,14 @@ def judge(study: Study, records: Records) -> tuple[Verdict, ...]:
     Raises:
         InvalidValueError: Runs of the tuning or of the first look are missing.
     """
-    found = by_run(records)
-    tunings = tunings_of(study, found)
-    needed = [run for tuning in tunings for run in tuning.missing]
-    needed += [run for arm in _arms(study, tunings) for run in _judging_runs(study, *arm, study.looks[0])]
-    num_missing = sum(run not in found for run in needed)
+    replay = _replay(study, by_run(records))
+    num_missing = sum(run not in replay.own for run in _first_runs(study, replay.tunings))
     if num_missing:
         raise InvalidValueError(
             f"Study '{study.name}' cannot be judged yet: at least {num_missing} runs are missing.",
             fix="run all that pending(study, records) names, until it is empty",
         )
-    return _verdicts(study, comparisons_of(study, tunings), found)
+    return _verdicts(study, comparisons_of(study, replay.tunings), replay.own)
 
 
 def chosen_rates(study: Study, records: Records) -> Mapping[tuple[Cell, Start], float]:
@@ -149,6 +152,40 @@ def comparisons_of(study: Study, tunings: Iterable[Tuning]) -> tuple[Comparison,
         if tuning.chosen
         for start in rivals
     )
+
+
+class _Replay(NamedTuple):
+    """What a study asked for and got, in its order, and what it asks for next."""
+
+    tunings: tuple[Tuning, ...]
+    own: Mapping[Run, RunRecord]
+    missing: tuple[Run, ...]
+
+
+def _replay(study: Study, found: Mapping[Run, RunRecord]) -> _Replay:
+    tunings = tunings_of(study, found)
+    asked = _first_runs(study, tunings)
+    own: dict[Run, RunRecord] = {}
+    while asked:
+        own |= {run: found[run] for run in asked if run in found}
+        missing = tuple(run for run in asked if run not in own)
+        if missing or study.baseline is None:
+            return _Replay(tunings, own, missing)
+        asked = _next_look(study, tunings, own)
+    return _Replay(tunings, own, ())
+
+
+def _first_runs(study: Study, tunings: tuple[Tuning, ...]) -> tuple[Run, ...]:
+    """All runs of the tunings so far, and of the first look where the rates are chosen."""
+    runs = [
+        study.run(tuning.cell, start, lr, study.tuning_seed(index))
+        for tuning in tunings
+        for start in study.arms
+        for lr in tuning.rates
+        for index in range(study.tuning_seeds if len(study.lrs) > 1 else 0)  # one rate leaves nothing to choose
+    ]
+    runs += [run for arm in _arms(study, tunings) for run in _judging_runs(study, *arm, study.looks[0])]
+    return tuple(dict.fromkeys(runs))
 
 
 def _tuning(study: Study, cell: Cell, found: Mapping[Run, RunRecord]) -> Tuning:
