@@ -65,3 +65,14 @@ def test_zeros_in_some_runs_leave_the_sparsity_open() -> None:
         return {"zero_weights": 1.0 if run.seed % 2 else 0.0}
 
     assert holds(world, "sparsity") == {None}
+
+
+def test_one_task_with_many_zeros_is_enough_for_what_may_happen() -> None:
+    assert holds(lambda run: {"zero_weights": 1.0 if run.task == "digits" else 0.0}, "sparsity") == {True}
+    assert holds(lambda run: {"zero_weights": 0.0}, "sparsity") == {False}
+
+
+def test_the_finding_tells_a_gap_from_none_that_was_bought_by_learning_less() -> None:
+    answer = CLAIM.answer(found_in(CLAIM, world_of({"zeros": 0.0, "zeros_noise": 0.0}, {"zeros": 0.1}, 1.0)))
+    assert "a start near zero leaves a gap in 0 of 4 tasks and none in 4;" in answer.finding
+    assert "a start all zero leaves a gap in 0 of 4 tasks and none in 4 (in 4 of these its test score" in answer.finding
