@@ -29,7 +29,7 @@ from exnihilo.lab.tasks import Task
 
 # A stack's values, gradients, moments and activations should stay in the cache of one core: larger stacks wait for
 # memory, smaller ones for Python (measured by benchmarks/engine.py).
-STACK_BYTES = 6 * 2**20
+STACK_BYTES = 8 * 2**20
 MAX_STACK = 64
 MIN_STACK = 8
 

@@ -126,7 +126,7 @@ class Affine:
         """The products of autograd's own linear backward."""
         gradient = aligned(gradient)
         weight_gradient(gradient, self._x, self._weight_gradient)
-        self._bias_gradient.copy_(gradient.sum(1))
+        torch.sum(gradient, 1, out=self._bias_gradient)
         if not to_input:
             return gradient
         return input_gradient(gradient, self._weight, self._buffers.take("in", tuple(self._x.shape), True))

@@ -44,6 +44,7 @@ class Update:
         self._lrs = torch.tensor(lrs, dtype=torch.float64).unsqueeze(1)
         self._decays = torch.tensor(weight_decays, dtype=torch.float64).unsqueeze(1)
         self._has_decay = any(weight_decays)
+        self._steps_R1 = (-self._lrs).float()
         self._values, self._gradients = values, gradients
         self._first = [torch.zeros_like(value) for value in values] if name != "sgd" else []
         self._second = [torch.zeros_like(value) for value in values] if name in ("adam", "adamw") else []
@@ -58,9 +59,8 @@ class Update:
         elif self._name == "momentum":
             self._momentum()
         else:
-            rates = (-self._lrs).float()
             for value, gradient in zip(self._values, self._gradients, strict=True):
-                value.addcmul_(gradient, rates)
+                value.addcmul_(gradient, self._steps_R1)
 
     def _decay(self) -> None:
         if self._name == "adamw":
@@ -71,22 +71,21 @@ class Update:
             gradient.addcmul_(value, self._decays.float())
 
     def _momentum(self) -> None:
-        rates = (-self._lrs).float()
         for value, gradient, buffer in zip(self._values, self._gradients, self._first, strict=True):
             if self._step == 1:
                 buffer.copy_(gradient)
             else:
                 buffer.mul_(MOMENTUM).add_(gradient)
-            value.addcmul_(buffer, rates)
+            value.addcmul_(buffer, self._steps_R1)
 
     def _adam(self) -> None:
         # Kingma and Ba (2015), algorithm 1, in the order of operations of torch.optim.Adam.
         beta1, beta2 = BETAS
-        rates = -(self._lrs / (1 - beta1**self._step))
+        rates = (-(self._lrs / (1 - beta1**self._step))).float()
         root = (1 - beta2**self._step) ** 0.5
         for value, gradient, first, second in zip(
             self._values, self._gradients, self._first, self._second, strict=True
         ):
             first.lerp_(gradient, 1 - beta1)
             second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            value.addcdiv_(first * rates.float(), second.sqrt().div_(root).add_(EPS))
+            value.addcdiv_(first * rates, second.sqrt().div_(root).add_(EPS))
