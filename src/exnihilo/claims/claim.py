@@ -11,6 +11,7 @@ from exnihilo.claims.records import Answer, Basis, Cell, ClaimVerdict, Evidence
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, runs_of, tunings_of
+from exnihilo.lab.store import Declaration
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.study import Study
 from exnihilo.lab.verdict import compare, pair_records
@@ -149,6 +150,15 @@ class Claim:
     studies: Studies = _no_studies
     measure: Callable[[], Any] | None = field(default=None)
     snippet: str | None = None
+
+    def declaration(self, preset: Preset, seed: int) -> Declaration:
+        """The claim and its rule as they are written into the ledger before its first run.
+
+        The text names the studies and their hashes: each of them is declared by itself.
+        """
+        studies = {study.name: study.declaration().hash for study in self.studies(preset, seed)}
+        fields = {"id": self.id, "statement": self.statement, "basis": self.basis, "rule": self.rule}
+        return Declaration.of(self.id, question=self.statement, rule=self.rule, fields={**fields, "studies": studies})
 
     def answer(self, found: Found) -> Answer:
         """The answer: a pure function of what was found."""

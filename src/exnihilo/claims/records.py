@@ -136,8 +136,8 @@ class Results:
         preset: ``quick`` or ``full``.
         seed: The seed of the whole set.
         num_runs: Training runs in the ledger behind the answers.
-        seconds: Wall time of this call.
-        environment: Version of exnihilo, torch, Python and the machine class.
+        seconds: Wall time of this call, and of the earlier ones whose answers it keeps.
+        environment: Version of exnihilo, torch, the numerics and Python, and the machine class.
     """
 
     claims: tuple[Answer, ...]

@@ -1,16 +1,18 @@
-"""The ledger: every finished run and every declared study, in one SQLite file.
+"""The ledger: every finished run, and every declared study and claim, in one SQLite file.
 
 A row is a pure function of its run: nothing in it tells when, where or in which order the run was trained, so that two
 ledgers of the same runs hold equal rows. Rows are only ever added.
 """
 
+import hashlib
+import json
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from exnihilo.errors import LedgerError, OutputError
 from exnihilo.lab.packing import CorruptRowError, pack, unpack
@@ -38,10 +40,10 @@ _PARAMETERS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """A study as it was declared before its runs.
+    """A study, or a claim that rests on studies, as it was declared before its runs.
 
     Args:
-        name: The study's name.
+        name: The study's name, or the claim's id.
         hash: Hash of the whole declaration.
         question: What is asked, in words.
         rule: The decision rule in words, with its numbers.
@@ -53,6 +55,13 @@ class Declaration:
     question: str
     rule: str
     text: str
+
+    @classmethod
+    def of(cls, name: str, *, question: str, rule: str, fields: Mapping[str, Any]) -> Self:
+        """The declaration of ``fields``, plain values; its hash is theirs."""
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return cls(name=name, hash=digest, question=question, rule=rule, text=text)
 
 
 class Ledger:
@@ -142,13 +151,13 @@ class Ledger:
             )
 
     def declare(self, declarations: Iterable[Declaration]) -> None:
-        """Write down studies before their runs; a declaration that is there already stays as it is."""
+        """Write down studies and claims before their runs; a declaration that is there already stays as it is."""
         rows = [(entry.hash, entry.name, entry.question, entry.rule, entry.text) for entry in declarations]
         with self._transaction():
             self._connection.executemany("INSERT OR IGNORE INTO studies VALUES (?, ?, ?, ?, ?)", rows)
 
     def declarations(self) -> tuple[Declaration, ...]:
-        """The declared studies, ordered by name and hash."""
+        """The declared studies and claims, ordered by name and hash."""
         with self._translated():
             rows = self._connection.execute(
                 "SELECT name, hash, question, rule, declaration FROM studies ORDER BY name, hash"
