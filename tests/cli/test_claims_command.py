@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from exnihilo import claims as catalog
+from exnihilo.claims import catalog, runner
 from exnihilo.claims.claim import Claim, Found, Reading
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence
@@ -65,7 +65,7 @@ CLAIMS = (
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(catalog, "CLAIMS", CLAIMS, raising=False)
+    monkeypatch.setattr(catalog, "CLAIMS", CLAIMS)
     return tmp_path
 
 
@@ -93,12 +93,70 @@ def test_json_is_what_the_page_lies_beside() -> None:
     assert json.loads(out) == json.loads(Path("report/results.json").read_text())
 
 
+def ids_in(text: str) -> list[str]:
+    return [claim["id"] for claim in json.loads(text)["claims"]]
+
+
+def page() -> str:
+    return Path("report/results.json").read_text()
+
+
 def test_one_claim_alone_keeps_the_others_answers_on_the_page() -> None:
     ask("--workers", "1")
+    whole = json.loads(page())
     _, out, _ = ask("--workers", "1", "--only", "d2", "--json")
-    assert [claim["id"] for claim in json.loads(out)["claims"]] == ["D2", "T6"]
-    _, out, _ = ask("--workers", "1", "--only", "D2", "--seed", "1", "--json")
-    assert [claim["id"] for claim in json.loads(out)["claims"]] == ["D2"]  # answers of another seed do not mix
+    assert ids_in(out) == ["D2"]  # what was asked, and nothing else
+    assert json.loads(out)["num_runs"] == 0
+    assert ids_in(page()) == ["D2", "T6"]
+    assert json.loads(page())["num_runs"] == whole["num_runs"] == 12
+    assert json.loads(page())["seconds"] == pytest.approx(whole["seconds"] + json.loads(out)["seconds"])
+    _, out, _ = ask("--workers", "1", "--only", "D2")
+    assert re.search("^D2 ", out, re.MULTILINE) and not re.search("^T6 ", out, re.MULTILINE)
+
+
+def test_runs_that_two_calls_trained_are_counted_together() -> None:
+    for only, ids, num_runs in (("D2", ["D2"], 0), ("T6", ["D2", "T6"], 12), ("D2", ["D2", "T6"], 12)):
+        ask("--workers", "1", "--only", only)
+        assert (ids_in(page()), json.loads(page())["num_runs"]) == (ids, num_runs)
+    Path("report/results.json").write_text(page().replace("T6", "T5"))  # no claim of ours: left out, its runs too
+    ask("--workers", "1", "--only", "D2")
+    assert ids_in(page()) == ["D2"]
+
+
+@pytest.mark.parametrize("key", ["exnihilo", "torch", "numerics"])
+def test_answers_of_another_origin_do_not_mix(key: str) -> None:
+    ask("--workers", "1")
+    earlier = json.loads(page())
+    earlier["environment"][key] += "x"
+    Path("report/results.json").write_text(json.dumps(earlier))
+    ask("--workers", "1", "--only", "D2")
+    assert ids_in(page()) == ["D2"]
+
+
+def test_answers_of_another_seed_do_not_mix() -> None:
+    ask("--workers", "1")
+    ask("--workers", "1", "--only", "D2", "--seed", "1")
+    assert ids_in(page()) == ["D2"]
+
+
+def test_every_claim_is_declared_with_its_rule_and_its_studies() -> None:
+    ask("--workers", "1")
+    with Ledger("report/ledger.sqlite") as ledger:
+        declared = {entry.name: entry for entry in ledger.declarations()}
+    assert declared.keys() == {"D2", "T6", "small"}
+    assert (declared["T6"].question, declared["T6"].rule) == ("Zero is worse.", "A test.")
+    assert json.loads(declared["T6"].text)["studies"] == {"small": declared["small"].hash}
+    assert json.loads(declared["D2"].text)["studies"] == {}
+
+
+def test_a_claim_is_declared_before_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "execute", interrupted)
+    assert ask("--workers", "1")[0] == 130
+    with Ledger("report/ledger.sqlite") as ledger:
+        assert [entry.name for entry in ledger.declarations()] == ["D2", "T6"]
 
 
 def test_a_second_call_trains_nothing() -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from exnihilo import claims as catalog
+from exnihilo.claims import catalog
+from exnihilo.claims.catalog import claims_named
 from exnihilo.claims.claim import Claim
 from exnihilo.claims.presets import Preset, preset_named
 from exnihilo.claims.records import Results
-from exnihilo.claims.runner import run
+from exnihilo.claims.runner import num_runs_behind, run, values_environment
 from exnihilo.cli.forecasts import forecast_lines, total_line
 from exnihilo.cli.outcomes import LEDGER
 from exnihilo.cli.progress import progress_shown
-from exnihilo.errors import InvalidValueError, UnknownNameError
+from exnihilo.errors import InvalidValueError
 from exnihilo.lab.forecast import forecast, measured_costs
 from exnihilo.lab.records import plain
 from exnihilo.lab.store import Ledger
@@ -27,8 +28,8 @@ from exnihilo.report.text import claim_line, summary
 
 
 def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dry_run: bool, as_json: bool) -> None:
-    """Answer the claims, write the page, and say where it is."""
-    claims = claims_named(only)
+    """Answer the claims, write the page, and say where it is; earlier answers to other claims stay on it."""
+    claims = claims_asked(only)
     chosen = preset_named(preset)
     if dry_run:
         _forecast(claims, chosen, seed, workers, as_json=as_json)
@@ -48,49 +49,68 @@ def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dr
             on_progress=display.show,
             on_answer=lambda answer: display.say(claim_line(answer)),
         )
-    results = joined(results, out / RESULTS)
-    page = write_report(results, out)
+        earlier = kept(results, out / RESULTS)
+        shown = results if earlier is None else joined(results, earlier, _num_runs(results, earlier, ledger))
+    page = write_report(shown, out)
     if as_json:
         print(to_json(results))
     else:
         Console().print(summary(results, page))
 
 
-def claims_named(only: str) -> tuple[Claim, ...]:
+def claims_asked(only: str) -> tuple[Claim, ...]:
     """The claims of a list such as ``D2,T6``, in the article's order; all of them where it is empty.
 
     Raises:
         UnknownNameError: A claim that does not exist.
+        InvalidValueError: The list holds no name at all.
     """
-    by_id = {claim.id: claim for claim in catalog.CLAIMS}
-    wanted = {name.strip().upper() for name in only.split(",")} - {""}
-    if only and not wanted:
+    names = [name for name in only.split(",") if name.strip()]
+    if only and not names:
         raise InvalidValueError(f"--only is '{only}' and names no claim.", fix="exnihilo claims --only D2,T6")
-    for name in sorted(wanted):
-        if name not in by_id:
-            raise UnknownNameError.of("claim", name, by_id)
-    return tuple(claim for claim in catalog.CLAIMS if not wanted or claim.id in wanted)
+    return claims_named(names) if names else catalog.CLAIMS
 
 
-def joined(results: Results, path: Path) -> Results:
-    """The results, with the answers of an earlier call to the other claims: answering one again keeps the page whole.
+def kept(results: Results, path: Path) -> Results | None:
+    """What an earlier call left, where it answers other claims: answering one again keeps the page whole.
 
-    Answers of another preset, seed or version are left out.
+    Answers of another preset or seed, or of other versions of what the values depend on, are not kept.
     """
     try:
         earlier = from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: the page is then this call's alone
-        return results
-    same = (earlier.preset, earlier.seed, earlier.environment.get("exnihilo")) == (
-        results.preset,
-        results.seed,
-        results.environment.get("exnihilo"),
-    )
-    if not same:
-        return results
+        same = _origin(earlier) == _origin(results)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours
+        return None
+    known = {claim.id for claim in catalog.CLAIMS}
+    return earlier if same and _ids(earlier) & known - _ids(results) else None
+
+
+def joined(results: Results, earlier: Results, num_runs: int) -> Results:
+    """The results with earlier answers to other claims, in the article's order.
+
+    Args:
+        results: Of this call.
+        earlier: What ``kept`` found.
+        num_runs: Runs behind all of them; a run that several share is one.
+    """
     answers = {answer.id: answer for answer in (*earlier.claims, *results.claims)}
-    known = [answers[claim.id] for claim in catalog.CLAIMS if claim.id in answers]
-    return replace(results, claims=tuple(known), num_runs=max(earlier.num_runs, results.num_runs))
+    claims = tuple(answers[claim.id] for claim in catalog.CLAIMS if claim.id in answers)
+    return replace(results, claims=claims, num_runs=num_runs, seconds=earlier.seconds + results.seconds)
+
+
+def _num_runs(results: Results, earlier: Results, ledger: Ledger) -> int:
+    if results.num_runs == 0 or _ids(results) <= _ids(earlier):
+        return earlier.num_runs  # the same runs as before: reading them all again takes seconds
+    known = {claim.id for claim in catalog.CLAIMS} & (_ids(earlier) | _ids(results))
+    return num_runs_behind(claims_named(known), ledger, preset=preset_named(results.preset), seed=results.seed)
+
+
+def _ids(results: Results) -> set[str]:
+    return {answer.id for answer in results.claims}
+
+
+def _origin(results: Results) -> tuple[object, ...]:
+    return results.preset, results.seed, *(results.environment.get(key) for key in values_environment())
 
 
 def _forecast(claims: Sequence[Claim], preset: Preset, seed: int, workers: int, *, as_json: bool) -> None:
