@@ -8,8 +8,8 @@ from worlds import found_in, verdict_in
 
 from exnihilo.claims.d5 import CLAIM, SIDE, Repaired, measure
 
-LOST = Repaired(num_weights=256, nan_after_norm=256, usable_after_scaling=0, nan_after_own_std=256)
-MENDED = Repaired(num_weights=256, nan_after_norm=0, usable_after_scaling=256, nan_after_own_std=0)
+LOST = Repaired(num_weights=256, nan_after_norm=256, usable_after_scaling=0, nan_after_scaling=0, nan_after_own_std=256)
+MENDED = Repaired(num_weights=256, nan_after_norm=0, usable_after_scaling=256, nan_after_scaling=0, nan_after_own_std=0)
 
 
 def world_of(*, lost=True, gain=0.5):
@@ -67,3 +67,9 @@ def test_pytorch_makes_nan_of_zeros_and_scales_leave_them() -> None:
     state = torch.get_rng_state()
     assert measure() == replace(LOST, num_weights=SIDE * SIDE)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_table_shows_the_nan_that_scaling_leaves() -> None:
+    table = CLAIM.answer(found_in(CLAIM, world_of(), measured=replace(LOST, nan_after_scaling=7))).evidence.tables[0]
+    assert {row[0]: row[3] for row in table.rows}["multiplied by a scale"] == 7
+    assert measure().nan_after_scaling == 0

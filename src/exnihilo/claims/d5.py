@@ -39,12 +39,14 @@ class Repaired:
         num_weights: Of the map.
         nan_after_norm: NaN among them under ``weight_norm``.
         usable_after_scaling: Finite and not zero after each factor of ``FACTORS``, the most of them.
+        nan_after_scaling: NaN among them after each of these factors, the most of them.
         nan_after_own_std: NaN among them after division by their own standard deviation.
     """
 
     num_weights: int
     nan_after_norm: int
     usable_after_scaling: int
+    nan_after_scaling: int
     nan_after_own_std: int
 
 
@@ -55,10 +57,12 @@ def measure() -> Repaired:
     nn.init.zeros_(layer.weight)
     zeros = layer.weight.detach().clone()
     nn.utils.parametrizations.weight_norm(layer)
+    scaled = [zeros * factor for factor in FACTORS]
     return Repaired(
         num_weights=zeros.numel(),
         nan_after_norm=int(layer.weight.isnan().sum()),
-        usable_after_scaling=max(int(_usable(zeros * factor).sum()) for factor in FACTORS),
+        usable_after_scaling=max(int(_usable(weight).sum()) for weight in scaled),
+        nan_after_scaling=max(int(weight.isnan().sum()) for weight in scaled),
         nan_after_own_std=int((zeros / zeros.std()).isnan().sum()),
     )
 
@@ -207,7 +211,7 @@ def _table(repaired: Repaired) -> Table:
         columns=("repair", "weights", "finite and not zero", "NaN"),
         rows=(
             ("weight normalization", total, total - repaired.nan_after_norm, repaired.nan_after_norm),
-            ("multiplied by a scale", total, repaired.usable_after_scaling, 0),
+            ("multiplied by a scale", total, repaired.usable_after_scaling, repaired.nan_after_scaling),
             ("divided by its own spread", total, total - repaired.nan_after_own_std, repaired.nan_after_own_std),
         ),
     )

@@ -24,7 +24,7 @@ LR, SEEDS, EVALUATIONS = 0.1, 2, 100
 BUDGETS = 2
 # A network has escaped when its training loss is this share of what knowing the class shares alone gives.
 ESCAPED = 0.9
-RANDOM, LEARNS, TIME = "gives randomness", "learns", "time to escape"
+RANDOM, LEARNS = "gives randomness", "learns"
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
@@ -68,7 +68,7 @@ def has_full_width(record: RunRecord) -> bool:
 
 def read(found: Found) -> Reading:
     """Units that differ at the start, and a better network in the end, support the claim."""
-    cells = (*(_random(found, depth) for depth in DEPTHS), *_learns(found), *(_time(found, depth) for depth in DEPTHS))
+    cells = (*(_random(found, depth) for depth in DEPTHS), *_learns(found))
     return Reading(
         verdict=conclude(cells),
         finding=f"{_on_randomness(cells)} {_on_learning(cells)} {_on_time(found)}",
@@ -128,18 +128,6 @@ def _learns(found: Found) -> tuple[Cell, ...]:
             supports=supports[verdict.outcome],
         )
         for comparison, verdict in found.verdicts(TUNED)
-    )
-
-
-def _time(found: Found, depth: int) -> Cell:
-    runs = _runs(found, depth=depth)
-    escaped = [step for record in runs if math.isfinite(step := escape_step(record))]
-    taken = f", after {min(escaped):.0f} to {max(escaped):.0f} steps" if escaped else ""
-    return Cell(
-        where=place(TIME, _layers(depth)),
-        supports=None,
-        n=len(runs),
-        finding=f"Shown, not counted: {len(escaped)} of {len(runs)} runs escape within {_budget(found)} steps{taken}.",
     )
 
 
@@ -203,12 +191,27 @@ def _steps_table(found: Found) -> Table:
 
 
 def _growth_table(found: Found) -> Table:
-    rows = [(depth, depth + 1, *_growth(found, depth), _theory(depth + 1)) for depth in DEPTHS]
+    rows = [(depth, depth + 1, _escaped(found, depth), *_growth(found, depth), _theory(depth + 1)) for depth in DEPTHS]
     return Table(
         title="How the steps to leave zero grow as the noise gets smaller, mean over tasks",
-        columns=("hidden layers", "maps", "steps for each decade of noise", "power of 1/s", "time in theory"),
+        columns=(
+            "hidden layers",
+            "maps",
+            "runs that leave zero",
+            "steps for each decade of noise",
+            "power of 1/s",
+            "time in theory",
+        ),
         rows=tuple(rows),
     )
+
+
+def _escaped(found: Found, depth: int) -> str:
+    """How many runs of a depth escape within the budget, and after how many steps."""
+    steps = [escape_step(record) for record in _runs(found, depth=depth)]
+    escaped = [step for step in steps if math.isfinite(step)]
+    taken = f", after {min(escaped):.0f} to {max(escaped):.0f} steps" if escaped else ""
+    return f"{len(escaped)} of {len(steps)}{taken}"
 
 
 def _theory(num_maps: int) -> str:
