@@ -63,3 +63,13 @@ def test_noise_leaves_the_trained_clauses_open() -> None:
 
     assert set(holds(world, "helps to avoid local optima")) == {None}
     assert set(holds(world, "range must be tuned")) == {None}
+
+
+@pytest.mark.parametrize("name", ["saturated_units", "gradient_norm"])
+def test_a_task_that_differs_leaves_saturation_and_explosion_open(name) -> None:
+    def world(run):
+        wide = world_of(loss=0.1, saturated=0.9, gradient=1e4, tuned=0.3)(run)
+        return wide | ({name: 0.1} if run.steps == 1 and run.task == "wine" else {})
+
+    # A run's gradient is in units of that on its own task and seed: where all are 0.1, nothing grows.
+    assert holds(world, "saturation" if name == "saturated_units" else "exploding gradients") == [None]
