@@ -339,9 +339,9 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Before training, normal weights of std {listed([f'{std:g}' for std in STDS], len(STDS))}, {BEGUN_SEEDS} "
-        "seeds a task: descriptions of the start itself, which all runs must agree in, and no tests. 'Breaks symmetry': "
-        "all units of every layer of every run differ by bits, else refuted at that std. 'Saturation': at some std at "
-        f"least {100 * SATURATED:.0f} % of the tanh units are saturated in every run; 'exploding gradients': at some "
+        "seeds a task: descriptions of the start itself, which all runs must agree in, and no tests. 'Breaks "
+        "symmetry': all units of every layer of every run differ by bits, else refuted at that std. 'Saturation': at some std "
+        f"at least {100 * SATURATED:.0f} % of the tanh units are saturated in every run; 'exploding gradients': at some "
         f"std the largest gradient of a ReLU network's map is in every run {EXPLODED:g} times that at "
         f"{MIDDLE.value:g} or more; both are refuted if no run at any std is so, and open else. Trained, each start at "
         f"its own tuned rate, {LOOKS[0]} fresh seeds of a {short_label(NETWORK)} network: 'avoids local optima': "
