@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from worlds import SMALL, record
 
-from exnihilo.claims.claim import Found, Judged, contrast, factor_of
+from exnihilo.claims.claim import Found, Judged, cell_of, contrast, factor_of
 from exnihilo.claims.records import Cell
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
@@ -102,6 +102,15 @@ def test_a_contrast_reads_the_neighbors_of_its_sides_and_no_others() -> None:
     verdicts = contrast(FOUND, {"alone": (better, Judged(worse))})
     assert verdicts["alone"].outcome == "better" and "neighbors" not in verdicts["alone"].rule
     assert contrast(FOUND, {"beside": (better, beside)})["beside"].outcome == "undecided"
+
+
+def test_a_cell_says_what_its_verdict_says_of_failures_and_missing_seeds() -> None:
+    failed = [record(r.run, test_score=0.9, moved=r.run.seed > 1) for r in runs_of("cos", 0.9)]
+    near = [record(r.run, test_score=0.9 + (-1) ** r.run.seed / 5) for r in runs_of("relu", 0.9)]
+    verdict = contrast(FOUND, {"pair": (failed, near)})["pair"]
+    cell = cell_of("wine", verdict, "Open.", supports=None)
+    assert (cell.failures, cell.more_seeds) == ((2, 0), verdict.more_seeds)
+    assert verdict.outcome == "undecided"
 
 
 def cell(where: str, supports: bool | None) -> Cell:

@@ -85,6 +85,13 @@ def test_results_come_back_from_json():
     assert from_json(to_json(results)) == results
 
 
+def test_failed_runs_and_missing_seeds_come_back_from_json():
+    cell = Cell(where="wine", supports=None, finding="Open.", failures=(3, 1), more_seeds=17)
+    answer = replace(few("D2").claims[0], evidence=Evidence(cells=(cell,)))
+    results = replace(few("D2"), claims=(answer,))
+    assert from_json(to_json(results)).claims[0].evidence.cells == (cell,)
+
+
 def test_json_is_the_same_whatever_order_the_fields_were_given_in():
     results = few("D2")
     assert to_json(from_json(to_json(results))) == to_json(results)
@@ -143,6 +150,23 @@ def test_a_card_shows_all_that_its_answer_holds(html):
         "exnihilo claims --only D3",
     ):
         assert words in card, words
+
+
+def test_failed_runs_and_missing_seeds_stand_beside_the_cells_that_have_them(tmp_path):
+    known = Cell(where="wine", supports=None, finding="Open.", failures=(3, 1), more_seeds=17)
+    certificate = Cell(where="digits", supports=True, finding="Proved.")
+
+    def written(*cells):
+        answer = replace(few("D2").claims[0], evidence=Evidence(cells=cells))
+        page = write_report(replace(few("D2"), claims=(answer,)), tmp_path)
+        return page.read_text(encoding="utf-8")
+
+    both = written(known, certificate)
+    assert '<td class="number">3 / 1</td><td class="number">17</td>' in both
+    assert '<td class="number">–</td><td class="number">–</td>' in both
+    alone = written(certificate)
+    assert ">Failed</th>" in both and ">More seeds</th>" in both
+    assert ">Failed</th>" not in alone and ">More seeds</th>" not in alone
 
 
 def test_the_page_ends_with_the_line_for_ones_own_data(tmp_path):

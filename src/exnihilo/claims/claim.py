@@ -286,5 +286,7 @@ def cell_of(where: str, verdict: Verdict, finding: str, *, supports: bool | None
         estimate=verdict.estimate,
         interval=verdict.interval,
         n=verdict.n,
+        failures=verdict.failures,
+        more_seeds=verdict.more_seeds,
         finding=finding,
     )

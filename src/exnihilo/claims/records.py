@@ -74,6 +74,8 @@ class Cell:
         estimate: The measured number, oriented so that larger favors the claim; None for a certificate.
         interval: Of the estimate, at the corrected level; None for a certificate.
         n: Paired seeds or runs behind it; None for a certificate.
+        failures: Of the two sides that were compared: runs that diverged or never moved; None for a certificate.
+        more_seeds: Of an undecided comparison: about how many more seeds would decide it, where a number would.
         finding: What was seen, in one sentence with its numbers.
     """
 
@@ -82,6 +84,8 @@ class Cell:
     estimate: float | None = None
     interval: tuple[float, float] | None = None
     n: int | None = None
+    failures: tuple[int, int] | None = None
+    more_seeds: int | None = None
     finding: str
 
 

@@ -55,6 +55,16 @@ def interval_shown(interval: tuple[float, float] | None) -> str:
     return MISSING if interval is None else f"[{shown(float(interval[0]))}, {shown(float(interval[1]))}]"
 
 
+def failures_shown(failures: tuple[int, int] | None) -> str:
+    """Failed runs of the one side and of the other, or a dash.
+
+    Example:
+        >>> failures_shown((3, 0)), failures_shown(None)
+        ('3 / 0', '–')
+    """
+    return MISSING if failures is None else f"{shown(failures[0])} / {shown(failures[1])}"
+
+
 def duration_shown(seconds: float) -> str:
     """A wall time.
 

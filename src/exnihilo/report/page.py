@@ -20,7 +20,7 @@ from markupsafe import Markup
 from exnihilo.claims.records import Answer, Cell, Figure, Results, Table
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.report.charts import inlined, spec, svg
-from exnihilo.report.numbers import interval_shown, shown
+from exnihilo.report.numbers import failures_shown, interval_shown, shown
 from exnihilo.report.output import FIGURES, PAGE, RESULTS, ensure_writable, replace_file
 from exnihilo.report.palette import TOKENS, Style, series_styles
 from exnihilo.report.prose import Step, figure_names, inline, steps
@@ -160,6 +160,7 @@ def _template() -> jinja2.Template:
     filters: dict[str, Any] = {
         "shown": shown,
         "interval": interval_shown,
+        "failures": failures_shown,
         "inline": inline,
         "highlighted": highlighted,
         "tally": _tally,

@@ -68,8 +68,8 @@ def _answer(claim: dict[str, Any]) -> Answer:
 
 
 def _cell(cell: dict[str, Any]) -> Cell:
-    interval = cell["interval"]
-    fields: dict[str, Any] = {**cell, "interval": tuple(interval) if interval is not None else None}
+    pairs = {key: tuple(cell[key]) for key in ("interval", "failures") if cell.get(key) is not None}
+    fields: dict[str, Any] = {**cell, **pairs}
     return Cell(**fields)
 
 
