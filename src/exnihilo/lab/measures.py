@@ -32,7 +32,8 @@ def gradient_norms(gradients: Sequence[Tensor]) -> list[list[float]]:
 def unit_descriptions(tensors: Mapping[str, Tensor], hidden: Hidden) -> Tensor:
     """``[R, U, D]``: of each unit its incoming weights, bias and norm parameters, and its outgoing weights.
 
-    Units with equal descriptions compute the same function and receive the same gradient, now and for ever.
+    Units with equal descriptions compute the same function and receive the same gradient, now and for ever without
+    dropout, whose masks may drop one of them and keep the other.
     """
     incoming = tensors[f"{hidden.into}.weight"]
     if (magnitude := tensors.get(f"{hidden.into}.magnitude")) is not None:
