@@ -7,7 +7,6 @@ import pytest
 
 
 @pytest.mark.skipif(not os.environ.get("CI"), reason="a developer's machine may have a GPU; CI (CI=true) has none")
-
 def test_no_cuda_package_is_installed():
     names = {(distribution.metadata["Name"] or "").lower() for distribution in distributions()}
     assert "torch" in names

@@ -257,5 +257,5 @@ def test_a_rate_that_is_not_positive_is_refused_when_the_run_is_built() -> None:
 
 def test_batch_norm_on_batches_of_one_is_refused_when_the_run_is_built() -> None:
     run = runs_of("wine", Network(norm="batch"), "sgd")[0]
-    with pytest.raises(InvalidValueError, match="Run.batch_size is 1, and the network has batch norm"):
+    with pytest.raises(InvalidValueError, match=r"Run\.batch_size is 1, and the network has batch norm"):
         replace(run, batch_size=1)

@@ -54,7 +54,8 @@ def test_a_best_rate_at_the_edge_of_a_grid_that_may_not_grow_takes_a_look_less()
 def test_grids_that_grow_and_comparisons_that_stay_undecided_take_all_that_was_told() -> None:
     def record(run: Run) -> RunRecord:  # the best rates lie one step below and one step above the declared grid
         loss = 0.1 + 0.1 * abs(math.log10(run.lr / {HE: 0.01, XAVIER: 10.0}[run.start]))
-        return record_of(run, validation_score=(0.0, 0.0, 1.0 - loss), test_score=0.9 + noise(run, "test"), diverged=False)
+        score = 0.9 + noise(run, "test")
+        return record_of(run, validation_score=(0.0, 0.0, 1.0 - loss), test_score=score, diverged=False)
 
     study = study_with(lrs=(0.1, 1.0), extend=2, margin=0.001)
     _, records = finished(study, record)

@@ -21,6 +21,7 @@ from exnihilo.claims.d2 import is_known
 from exnihilo.claims.gradients import DECADES, UNDERFLOW, fall, is_dead, vanishes
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
+from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.study import Study
@@ -195,8 +196,8 @@ def _accuracies(found: Found) -> Table:
             (
                 spot.network.activation,
                 spot.task,
-                _mean(record.test_score for record in zero),
-                _mean(record.test_score for record in other),
+                _mean(counted(record, "test_score") for record in zero),
+                _mean(counted(record, "test_score") for record in other),
                 max(width for record in zero for width in record.effective_width_relative[-1]),
                 len(zero),
             )
@@ -225,7 +226,9 @@ def _gradients(found: Found) -> Figure:
     for network in found.studies[DEEP].networks:
         records = _deep_runs(found, network)
         for index in _steps(records[0]):
-            norms = [record.gradient_norm[index][0] for record in records]
+            norms = [norm for record in records if isfinite(norm := record.gradient_norm[index][0])]
+            if not norms:
+                continue
             rows.append(
                 {
                     "activation": network.activation,
@@ -241,7 +244,7 @@ def _gradients(found: Found) -> Figure:
         title="Gradient of the lowest map of an all-zero network while it trains",
         caption=(
             f"Mean over {DEEP_SEEDS} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate {DEEP_LR:g}; "
-            "bands reach from the lowest to the highest run. A line at 0 is exactly 0."
+            "bands reach from the lowest to the highest run; runs that diverged are left out. A line at 0 is exactly 0."
         ),
         mark="line",
         x=figures.STEP,

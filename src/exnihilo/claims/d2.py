@@ -6,6 +6,7 @@ from statistics import mean
 from exnihilo.claims.claim import Claim, Found, Reading, conclude
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
+from exnihilo.claims.tables import counted
 from exnihilo.lab.networks import maps
 from exnihilo.lab.records import Network, Optimizer, RunRecord, Start
 from exnihilo.lab.study import Study
@@ -192,7 +193,7 @@ def _others(
 
 
 def _score(records: Sequence[RunRecord]) -> float:
-    return mean(record.test_score for record in records)
+    return mean(counted(record, "test_score") for record in records)
 
 
 def _table(short: Mapping[str, Sequence[RunRecord]], long: Mapping[str, Sequence[RunRecord]]) -> Table:
@@ -213,7 +214,14 @@ def _table(short: Mapping[str, Sequence[RunRecord]], long: Mapping[str, Sequence
 
 def _long_table(long: Mapping[str, Sequence[RunRecord]], beside: Mapping[str, Sequence[RunRecord]]) -> Table:
     rows = [
-        (name, start.label, record.run.task, widest([record]), record.train_loss[-1], record.test_score)
+        (
+            name,
+            start.label,
+            record.run.task,
+            widest([record]),
+            counted(record, "train_loss"),
+            counted(record, "test_score"),
+        )
         for start, runs in ((ZERO, long), (BESIDE, beside))
         for name, records in runs.items()
         for record in records

@@ -9,6 +9,7 @@ from exnihilo.claims.clauses import agreed, factor_by_clause, family, margin, nu
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
+from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
 from exnihilo.lab.study import Cell as Place
 from exnihilo.lab.study import Study
@@ -201,8 +202,8 @@ def _table(found: Found) -> Table:
                     short_label(spot.network),
                     spot.task,
                     start.label,
-                    mean(record.test_score for record in records),
-                    mean(record.train_loss[-1] for record in records),
+                    mean(counted(record, "test_score") for record in records),
+                    mean(counted(record, "train_loss") for record in records),
                     100 * mean(map(_dead_share, records)),
                     _num_reached(records),
                     len(records),

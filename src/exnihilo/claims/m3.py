@@ -19,6 +19,7 @@ from exnihilo.claims.clauses import (
 from exnihilo.claims.networks import shallow, short_label
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
+from exnihilo.claims.tables import counted
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Network, Optimizer, RunRecord, Start, Verdict
 from exnihilo.lab.study import Study
@@ -246,16 +247,15 @@ def _gap(records: Sequence[RunRecord]) -> float:
 def _table(runs: Runs) -> Table:
     rows: list[tuple[Value, ...]] = []
     for (task, arm), records in sorted(runs.items(), key=lambda item: TASKS.index(item[0][0])):
-        alive = [record for record in records if not record.diverged] or records
         rows.append(
             (
                 task,
                 arm,
-                mean(record.train_score[-1] for record in alive),
-                mean(record.test_score for record in alive),
+                mean(counted(record, "train_score") for record in records),
+                mean(counted(record, "test_score") for record in records),
                 _gap(records),
-                100 * mean(record.zero_weights[-1] for record in alive),
-                100 * mean(record.zero_activations[-1] for record in alive),
+                100 * mean(record.zero_weights[-1] for record in records),
+                100 * mean(record.zero_activations[-1] for record in records),
                 len(records),
             )
         )
