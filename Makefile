@@ -12,7 +12,8 @@ OUT ?= report
 # One thread a process: the work is spread over processes, and two thread pools on the same cores slow each other down.
 export OMP_NUM_THREADS := 1
 
-PYTEST := $(BIN)/pytest -q -n $(WORKERS)
+# Tests of one file share a process, and so what its fixtures made, such as the whole quick report.
+PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 
 .PHONY: setup report test slow lint readme clean
 
