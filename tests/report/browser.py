@@ -18,6 +18,8 @@ ARGUMENTS = [
 LOCAL = ("file:", "data:", "blob:", "about:")
 LEAST_CONTRAST = 4.5
 WIDE, NARROW = 1280, 360
+# Half seconds that figures may take on a busy machine.
+PATIENCE = 240
 
 # Text of every visible element with too little contrast against what lies behind it, as WCAG 2 counts it.
 FAINT = """
@@ -126,10 +128,14 @@ def _problems_on_screen(browser, folder, width, scheme):
     sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     page.evaluate(SCROLL_THROUGH)
     live = "document.querySelectorAll('.figure:not(.is-live, [data-failed])').length === 0"
-    try:
-        page.wait_for_function(live, timeout=60_000)
-    except Exception as error:  # the figures that are missing are named below
-        failed.append(f"waited in vain for the figures: {type(error).__name__}")
+    # On a busy machine the scroll may outrun a figure: what is still missing is brought into view, one at a time.
+    for _ in range(PATIENCE):
+        if page.evaluate(live):
+            break
+        page.evaluate("document.querySelector('.figure:not(.is-live, [data-failed])').scrollIntoView()")
+        page.wait_for_timeout(500)
+    else:
+        failed.append("waited in vain for the figures")
     sideways = max(sideways, page.evaluate("document.documentElement.scrollWidth - innerWidth"))
     problems = [
         f"{where}: figure {name} is not drawn" for name, is_drawn in page.evaluate(DRAWN, "live") if not is_drawn
