@@ -99,8 +99,8 @@ def main() -> None:
         ]
         ratios = [fast / slow for slow, fast in pairs]
         print(
-            f"{name}, {optimizer}: {statistics.median(ratios):.1f}x "
-            f"(rounds {min(ratios):.1f} to {max(ratios):.1f}; asked: {wanted:g}x); "
+            f"{name}, {optimizer}: {statistics.median(ratios):.2f}x "
+            f"(rounds {min(ratios):.2f} to {max(ratios):.2f}; asked: {wanted:g}x); "
             f"plain {statistics.median(slow for slow, _ in pairs):,.0f} run-steps/s, "
             f"batched {statistics.median(fast for _, fast in pairs):,.0f}",
             flush=True,

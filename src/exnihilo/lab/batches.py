@@ -4,7 +4,7 @@ Shape legend: R runs, S distinct splits, T steps, B samples, N rows, I inputs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key, permutations
 from exnihilo.lab.layers import VECTOR
+from exnihilo.lab.memory import Buffers
 from exnihilo.lab.records import EVALUATED_ROWS, Run
 from exnihilo.lab.tasks import SplitData, Task, load, split
 
@@ -58,12 +59,15 @@ class Batches:
     inputs: Tensor
     targets: Tensor
     parts: dict[str, Part]
+    _buffers: Buffers = field(default_factory=Buffers, init=False)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs ``[R, B, I]`` and targets ``[R * B, ...]`` of one step."""
+        """Inputs ``[R, B, I]``, written over at the next call, and targets ``[R * B, ...]`` of one step."""
         index_RB = self.order[:, step]
         flat = index_RB.flatten()
-        return self.inputs.index_select(0, flat).view(*index_RB.shape, -1), self.targets.index_select(0, flat)
+        inputs = self._buffers.take("inputs", 1, flat.numel(), self.inputs.shape[1])[0]
+        torch.index_select(self.inputs, 0, flat, out=inputs)
+        return inputs.view(*index_RB.shape, -1), self.targets.index_select(0, flat)
 
 
 def batches_of(task: Task, runs: Sequence[Run]) -> Batches:

@@ -19,9 +19,9 @@ from exnihilo.lab import measures
 from exnihilo.lab.batches import batches_of
 from exnihilo.lab.layers import Pass, Statistics, build
 from exnihilo.lab.losses import loss_and_score, loss_gradient
+from exnihilo.lab.memory import ALIGNMENT
 from exnihilo.lab.networks import Parameter, Role, hidden_layers, maps, parameters
 from exnihilo.lab.optimizers import Update
-from exnihilo.lab.products import ALIGNMENT
 from exnihilo.lab.recording import Evaluated, Log, LossAndScore, Measured, by_run, evenly
 from exnihilo.lab.records import MEASURED_ROWS, Run, RunRecord
 from exnihilo.lab.starts import begin, check_start
@@ -29,7 +29,7 @@ from exnihilo.lab.tasks import Task
 
 # A stack's values, gradients, moments and activations should stay in the cache of one core: larger stacks wait for
 # memory, smaller ones for Python (measured by benchmarks/engine.py).
-STACK_BYTES = 8 * 2**20
+STACK_BYTES = 6 * 2**20
 MAX_STACK = 64
 MIN_STACK = 8
 
@@ -46,8 +46,8 @@ def stack_size(task: Task, run: Run) -> int:
     outputs = [parameter for parameter in found if parameter.role is Role.BIAS]  # one number for each unit
     positions = prod(task.image_shape[1:]) if run.network.kind == "cnn" and task.image_shape else 1
     num_activations = run.batch_size * (task.num_inputs + sum(prod(p.layout.shape) * positions for p in outputs))
-    # Values, gradients and a moment; activations and their gradients, before and behind each nonlinearity.
-    size = 4 * (3 * num_values + 4 * num_activations)
+    # Values, gradients and a moment; activations and their gradients.
+    size = 4 * (3 * num_values + 2 * num_activations)
     return min(MAX_STACK, max(MIN_STACK, STACK_BYTES // size))
 
 
@@ -95,7 +95,7 @@ class _Stack:
         self.task, self.runs, self.network = task, runs, runs[0].network
         found = parameters(self.network, task.num_inputs, task.num_outputs, task.image_shape)
         self.maps, self.hidden = maps(self.network), hidden_layers(self.network)
-        # Each run's part of a parameter begins at a 64-byte border: see exnihilo.lab.products.
+        # Each run's part of a parameter begins at a 64-byte border: see exnihilo.lab.memory.
         sizes = [-(-prod(parameter.layout.shape) // ALIGNMENT) * ALIGNMENT for parameter in found]
         values = [torch.zeros(len(runs), size) for size in sizes]
         gradients = [torch.zeros(len(runs), size) for size in sizes]

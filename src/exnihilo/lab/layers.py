@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from exnihilo.lab.memory import Buffers, aligned, aligned_empty
 from exnihilo.lab.networks import maps
-from exnihilo.lab.products import affine, aligned, aligned_empty, input_gradient, weight_gradient
+from exnihilo.lab.products import affine, input_gradient, weight_gradient
 from exnihilo.lab.records import Network
 from exnihilo.schemes.activations import activation_named
 
@@ -118,7 +119,8 @@ class Affine:
     def forward(self, x: Tensor, at: Pass) -> Tensor:
         """``x @ weight.T + bias``."""
         x = aligned(x)
-        out_RBO = self._buffers.take("out", (*x.shape[:2], self._weight.shape[1]), at.training)
+        shape = (*x.shape[:2], self._weight.shape[1])
+        out_RBO = self._buffers.take("out", *shape) if at.training else aligned_empty(*shape)
         self._x = x
         return affine(x, self._weight, self._bias, out_RBO)
 
@@ -129,7 +131,7 @@ class Affine:
         torch.sum(gradient, 1, out=self._bias_gradient)
         if not to_input:
             return gradient
-        return input_gradient(gradient, self._weight, self._buffers.take("in", tuple(self._x.shape), True))
+        return input_gradient(gradient, self._weight, self._buffers.take("in", *self._x.shape))
 
 
 class NormalizedAffine(Affine):
@@ -162,7 +164,11 @@ def normalized_weight(direction_ROI: Tensor, magnitude_RO: Tensor) -> Tensor:
 
 
 class Pointwise:
-    """Norm, activation and dropout of one hidden layer."""
+    """Norm, activation and dropout of one hidden layer.
+
+    An activation with kernels writes over what the maps beside it wrote for it alone: its pre-activations in the
+    forward pass (unless they are traced), the gradient in the backward pass.
+    """
 
     def __init__(self, network: Network, name: str, index: int, tensors: Views, gradients: Views) -> None:
         self._network, self._name, self._index = network, name, index
@@ -173,7 +179,6 @@ class Pointwise:
         self._is_rounded = network.activation not in _EXACT
         self._is_plain = network.norm in ("none", "weight") and not network.dropout
         self._kernels: tuple[Kernel, BackwardKernel] | None = None
-        self._buffers = Buffers()
         self._z = self._h = torch.empty(0)
 
     def forward(self, x: Tensor, at: Pass) -> Tensor:
@@ -181,7 +186,7 @@ class Pointwise:
         usable = self._is_plain and not self._is_ragged(x)
         self._kernels = _KERNELS.get(self._network.activation) if usable else None
         if self._kernels is not None:
-            h = self._kernels[0](x, self._buffers.take("h", tuple(x.shape), at.training))
+            h = self._kernels[0](x, x if at.trace is None else torch.empty_like(x))
             if at.trace is not None:
                 at.trace.append((x, h))
         else:
@@ -195,7 +200,7 @@ class Pointwise:
         """The activation's own kernel where it has one here, else autograd."""
         del to_input  # the local gradient is needed for the layer below in every case
         if self._kernels is not None:
-            return self._kernels[1](gradient, self._h, self._buffers.take("gradient", tuple(gradient.shape), True))
+            return self._kernels[1](gradient, self._h)
         return _differentiate(self._h, [self._z, *self._leaves], gradient, [None, *self._sinks])
 
     def _compute(self, z: Tensor, at: Pass) -> Tensor:
@@ -332,21 +337,6 @@ class Pool:
         return (gradient / positions)[..., None, None].expand(self._shape)
 
 
-class Buffers:
-    """Outputs that are written again at every training step; passes that only evaluate get fresh tensors."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, tuple[int, ...]], Tensor] = {}
-
-    def take(self, what: str, shape: tuple[int, ...], keep: bool) -> Tensor:
-        """An aligned tensor of this shape; the same one each time where ``keep`` is set."""
-        if not keep:
-            return aligned_empty(*shape)
-        if (what, shape) not in self._kept:
-            self._kept[what, shape] = aligned_empty(*shape)
-        return self._kept[what, shape]
-
-
 def _differentiate(output: Tensor, inputs: list[Tensor], gradient: Tensor, sinks: Iterable[Tensor | None]) -> Tensor:
     """Gradients of ``output`` by the inputs, written where there is a sink; returns the first."""
     found = torch.autograd.grad(output, inputs, gradient)
@@ -357,24 +347,25 @@ def _differentiate(output: Tensor, inputs: list[Tensor], gradient: Tensor, sinks
 
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
-BackwardKernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+BackwardKernel = Callable[[Tensor, Tensor], Tensor]
 
 # Activations without rounding: the same bits by any formula.
 _EXACT = ("linear", "relu")
 
-# Forward into a buffer, and backward from (gradient, output) into a buffer: the kernels that autograd itself calls.
+# Forward from (pre-activation, output), backward from (gradient, output) over the gradient: the kernels that autograd
+# itself calls.
 _KERNELS: Mapping[str, tuple[Kernel, BackwardKernel]] = {
-    "linear": (lambda z, out: out.copy_(z), lambda gradient, h, out: gradient),
+    "linear": (lambda z, out: z, lambda gradient, h: gradient),
     "relu": (
         lambda z, out: torch.clamp_min(z, 0, out=out),
-        lambda gradient, h, out: torch.ops.aten.threshold_backward.grad_input(gradient, h, 0, grad_input=out),
+        lambda gradient, h: torch.ops.aten.threshold_backward.grad_input(gradient, h, 0, grad_input=gradient),
     ),
     "tanh": (
         lambda z, out: torch.tanh(z, out=out),
-        lambda gradient, h, out: torch.ops.aten.tanh_backward.grad_input(gradient, h, grad_input=out),
+        lambda gradient, h: torch.ops.aten.tanh_backward.grad_input(gradient, h, grad_input=gradient),
     ),
     "sigmoid": (
         lambda z, out: torch.sigmoid(z, out=out),
-        lambda gradient, h, out: torch.ops.aten.sigmoid_backward.grad_input(gradient, h, grad_input=out),
+        lambda gradient, h: torch.ops.aten.sigmoid_backward.grad_input(gradient, h, grad_input=gradient),
     ),
 }

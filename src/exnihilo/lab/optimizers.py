@@ -48,6 +48,8 @@ class Update:
         self._values, self._gradients = values, gradients
         self._first = [torch.zeros_like(value) for value in values] if name != "sgd" else []
         self._second = [torch.zeros_like(value) for value in values] if name in ("adam", "adamw") else []
+        largest = max(value.numel() for value in values)
+        self._scratch = [torch.empty(largest) for _ in range(2)]  # pages are touched only by the rules that use them
 
     def __call__(self) -> None:
         """One step for every run."""
@@ -88,4 +90,7 @@ class Update:
         ):
             first.lerp_(gradient, 1 - beta1)
             second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            value.addcdiv_(first * rates, second.sqrt().div_(root).add_(EPS))
+            step, spread = (buffer[: value.numel()].view_as(value) for buffer in self._scratch)
+            torch.mul(first, rates, out=step)
+            torch.sqrt(second, out=spread).div_(root).add_(EPS)
+            value.addcdiv_(step, spread)

@@ -4,38 +4,19 @@ A BLAS may use another kernel for a batch of products than for one, and a kernel
 operands begin in memory. So operands start at 64-byte borders (as PyTorch's allocator places them), and the batched
 product is used only for shapes where, on this machine, it was seen to give the bits of the single products; for the
 others the runs are multiplied one by one. What the single product gives is what ``torch.nn.Linear`` gives. All operands
-and outputs must be aligned (``aligned_empty``, ``aligned``).
+and outputs must be aligned (``exnihilo.lab.memory``).
 
 Shape legend: R runs, B samples, I inputs of a map, O outputs.
 """
 
 from functools import cache
-from math import prod
 
 import torch
 from torch import Tensor
 
-# PyTorch's CPU allocator starts every tensor at a multiple of this.
-ALIGNMENT_BYTES = 64
-ALIGNMENT = ALIGNMENT_BYTES // torch.float32.itemsize
+from exnihilo.lab.memory import aligned_empty
+
 _TRIALS = 2
-
-
-def aligned_empty(*shape: int) -> Tensor:
-    """An uninitialized float32 tensor ``[R, ...]``, dense in each run, each run's part at a 64-byte border."""
-    runs, size = shape[0], prod(shape[1:])
-    padded = -(-size // ALIGNMENT) * ALIGNMENT
-    inner = torch.empty(shape[1:], device="meta").stride()
-    return torch.empty(runs * padded).as_strided(shape, (padded, *inner))
-
-
-def aligned(tensor_R: Tensor) -> Tensor:
-    """The tensor itself where each run's part is dense and starts at a 64-byte border, else such a copy."""
-    starts = tensor_R.data_ptr() % ALIGNMENT_BYTES == 0
-    steps = tensor_R.shape[0] == 1 or tensor_R.stride(0) % ALIGNMENT == 0
-    if starts and steps and tensor_R[0].is_contiguous():
-        return tensor_R
-    return aligned_empty(*tensor_R.shape).copy_(tensor_R)
 
 
 def affine(x_RBI: Tensor, weight_ROI: Tensor, bias_RO: Tensor, out_RBO: Tensor) -> Tensor:
