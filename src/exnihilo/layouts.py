@@ -6,12 +6,12 @@ tensor as matrices, is asked of a ``Layout``.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from typing import TYPE_CHECKING, Literal
 
 from exnihilo.errors import LayoutError, UnknownNameError
+
+if TYPE_CHECKING:  # layouts are plain values: records that hold them need no torch
+    from torch import Tensor, nn
 
 Kind = Literal["linear", "conv", "conv_transpose", "embedding", "packed", "recurrent", "bilinear", "vector"]
 
@@ -20,9 +20,9 @@ Kind = Literal["linear", "conv", "conv_transpose", "embedding", "packed", "recur
 class Layout:
     """The roles of a tensor's dims.
 
-    A tensor holds ``groups * stacked`` logical matrices, side by side along dim 0: the groups of a grouped
-    convolution, the query, key and value maps of a packed projection, the gates of a recurrent weight. Fans are those
-    of one of them.
+    A tensor holds ``groups * stacked`` logical matrices, side by side along ``packed_dim``: the groups of a grouped
+    convolution, the query, key and value maps of a packed projection, the gates of a recurrent weight, the experts of
+    a mixture. Fans are those of one of them.
 
     Args:
         kind: The operation that reads the tensor.
@@ -32,9 +32,10 @@ class Layout:
         kernel_dims: Dims that index positions of a kernel.
         groups: Independent groups of channels.
         stacked: Maps that share the tensor, such as 3 for query, key and value.
+        packed_dim: The dim along which the matrices lie side by side. Default 0.
 
     Raises:
-        LayoutError: The dims do not cover the shape exactly once, a dim is empty, or dim 0 cannot be divided.
+        LayoutError: The dims do not cover the shape exactly once, a dim is empty, or ``packed_dim`` cannot be divided.
 
     Example:
         >>> Layout.linear(64, 32).shape
@@ -52,6 +53,7 @@ class Layout:
     kernel_dims: tuple[int, ...] = ()
     groups: int = 1
     stacked: int = 1
+    packed_dim: int = 0
 
     def __post_init__(self) -> None:
         covered = sorted((*self.out_dims, *self.in_dims, *self.kernel_dims))
@@ -66,11 +68,11 @@ class Layout:
                 f"Shape {self.shape} of a {self.kind} layout has an empty dim; there is nothing to initialize.",
                 fix="give every dim at least one unit, such as Layout.linear(out=64, in_=32)",
             )
-        if self.groups < 1 or self.stacked < 1 or self.shape[0] % self.num_matrices:
+        if self.groups < 1 or self.stacked < 1 or self.shape[self.packed_dim] % self.num_matrices:
             raise LayoutError(
-                f"Dim 0 of shape {self.shape} cannot hold {self.num_matrices} equal matrices.",
+                f"Dim {self.packed_dim} of shape {self.shape} cannot hold {self.num_matrices} equal matrices.",
                 context=[f"kind={self.kind}, groups={self.groups}, stacked={self.stacked}"],
-                fix="choose groups and stacked whose product divides dim 0",
+                fix="choose groups and stacked whose product divides that dim",
             )
 
     @classmethod
@@ -120,7 +122,7 @@ class Layout:
         return cls(kind="vector", shape=shape, out_dims=tuple(range(len(shape))))
 
     @classmethod
-    def of(cls, module: nn.Module, name: str) -> "Layout":
+    def of(cls, module: "nn.Module", name: str) -> "Layout":
         """The layout of a parameter of a real module.
 
         Args:
@@ -132,11 +134,14 @@ class Layout:
             LayoutError: The owner's operation is not known here, or the parameter has no shape yet.
 
         Example:
+            >>> from torch import nn
             >>> Layout.of(nn.Conv2d(8, 16, 3, groups=2), "weight").fan_in
             36
             >>> Layout.of(nn.Sequential(nn.Linear(5, 7)), "0.bias").shape
             (7,)
         """
+        from torch.nn.parameter import is_lazy
+
         owner, parameter = _find(module, name)
         if is_lazy(parameter):
             raise LayoutError(
@@ -228,7 +233,7 @@ class Layout:
                 fix="use a scheme that needs no fan, such as zeros() or normal(std=0.02)",
             )
 
-    def matrices(self, tensor: Tensor) -> Tensor:
+    def matrices(self, tensor: "Tensor") -> "Tensor":
         """The tensor as its logical matrices, shape ``(num_matrices, out_units, in_units, receptive_field)``.
 
         Example:
@@ -238,11 +243,11 @@ class Layout:
             torch.Size([2, 3, 2, 9])
         """
         self.require_matrix("matrices")
-        split = tensor.reshape(self.num_matrices, self.shape[0] // self.num_matrices, *self.shape[1:])
+        split = tensor.reshape(self._split_shape).movedim(self.packed_dim, 0)
         ordered = split.permute(0, *(dim + 1 for dim in self._ordered_dims))
         return ordered.reshape(self.num_matrices, self.out_units, self.in_units, self.receptive_field)
 
-    def assemble(self, matrices: Tensor) -> Tensor:
+    def assemble(self, matrices: "Tensor") -> "Tensor":
         """The tensor that holds these logical matrices: the inverse of ``matrices``; contiguous.
 
         Example:
@@ -253,18 +258,25 @@ class Layout:
             True
         """
         self.require_matrix("matrices")
-        sizes = (self.shape[0] // self.num_matrices, *self.shape[1:])
+        sizes = [*self._split_shape]
+        del sizes[self.packed_dim]
         ordered = matrices.reshape(self.num_matrices, *(sizes[dim] for dim in self._ordered_dims))
         position = {dim: place + 1 for place, dim in enumerate(self._ordered_dims)}
         split = ordered.permute(0, *(position[dim] for dim in range(len(self.shape))))
-        return split.reshape(self.shape).contiguous()
+        return split.movedim(0, self.packed_dim).reshape(self.shape).contiguous()
+
+    @property
+    def _split_shape(self) -> tuple[int, ...]:
+        """The shape with ``packed_dim`` as two dims: which matrix, and place in it."""
+        at, n = self.packed_dim, self.num_matrices
+        return (*self.shape[:at], n, self.shape[at] // n, *self.shape[at + 1 :])
 
     @property
     def _ordered_dims(self) -> tuple[int, ...]:
         return (*self.out_dims, *self.in_dims, *self.kernel_dims)
 
     def _units(self, dims: tuple[int, ...]) -> int:
-        shared = self.num_matrices if 0 in dims else 1
+        shared = self.num_matrices if self.packed_dim in dims else 1
         return math.prod(self.shape[dim] for dim in dims) // shared
 
 
@@ -280,7 +292,9 @@ def _require_channels(out: int, in_: int, groups: int) -> None:
         )
 
 
-def _find(module: nn.Module, name: str) -> tuple[nn.Module, Tensor]:
+def _find(module: "nn.Module", name: str) -> tuple["nn.Module", "Tensor"]:
+    from torch import Tensor
+
     path, _, leaf = name.rpartition(".")
     owner = dict(module.named_modules(remove_duplicate=False)).get(path)
     parameter = getattr(owner, leaf, None)
@@ -289,7 +303,9 @@ def _find(module: nn.Module, name: str) -> tuple[nn.Module, Tensor]:
     return owner, parameter
 
 
-def _layout_of(owner: nn.Module, leaf: str, shape: tuple[int, ...]) -> Layout:
+def _layout_of(owner: "nn.Module", leaf: str, shape: tuple[int, ...]) -> Layout:
+    from torch import nn
+
     match owner:
         case _ if len(shape) == 1:
             return Layout.vector(*shape)

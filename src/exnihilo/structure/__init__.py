@@ -1,0 +1,3 @@
+"""Reads any ``nn.Module`` into a ``Structure``."""
+
+__all__: list[str] = []

@@ -1,0 +1,48 @@
+"""Canonical names: a parameter's full name without what wrappers add to it.
+
+A wrapper is told by its class where its attribute has a plain name (``module`` of DataParallel), and by the attribute
+where that is a name that only the wrapper gives (``_orig_mod``).
+"""
+
+import re
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+# Attributes that torch.compile, FSDP and activation checkpointing give to the module that they wrap.
+_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+# What torch.nn.utils.parametrize makes of the parameter `weight`: `parametrizations.weight.original`, or
+# `original0` and `original1` where it takes two to compute it.
+_PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.([^.]+)\.original(\d*)$")
+
+
+def canonical_names(model: nn.Module) -> dict[str, str]:
+    """The canonical name of each parameter by the name that the model gives it; tied names are all listed.
+
+    Example:
+        >>> canonical_names(nn.DataParallel(nn.Sequential(nn.Linear(2, 2, bias=False))))
+        {'module.0.weight': '0.weight'}
+    """
+    named = {path: name for prefix, short, module in _modules(model) for path, name in _own(prefix, short, module)}
+    return {path: named[path] for path, _ in model.named_parameters(remove_duplicate=False)}
+
+
+def _modules(model: nn.Module, prefix: str = "", short: str = "") -> Iterator[tuple[str, str, nn.Module]]:
+    yield prefix, short, model
+    is_parallel = isinstance(model, DataParallel | DistributedDataParallel)
+    for name, child in model._modules.items():  # pyright: ignore[reportPrivateUsage]  # named_children drops duplicates
+        if child is not None:
+            transparent = name in _WRAPPED or (is_parallel and name == "module")
+            yield from _modules(child, f"{prefix}{name}.", short if transparent else f"{short}{name}.")
+
+
+def _own(prefix: str, short: str, module: nn.Module) -> Iterator[tuple[str, str]]:
+    for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]  # the same
+        if parameter is not None:
+            yield prefix + name, _PARAMETRIZED.sub(_unparametrized, short + name)
+
+
+def _unparametrized(match: re.Match[str]) -> str:
+    dot, name, number = match.groups()
+    return f"{dot}{name}.original{number}" if number else f"{dot}{name}"
