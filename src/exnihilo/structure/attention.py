@@ -167,8 +167,8 @@ def _ranges(graph: Graph, site: Site, path: list[Op], value: int) -> tuple[tuple
         following = path[place + 1] if place + 1 < len(path) else None
         try:
             out = op.function(seen, *op.args[1:], **op.kwargs)
-        except (RuntimeError, ValueError, TypeError):
-            return None
+        except (RuntimeError, ValueError, TypeError):  # a view of values that lie in another order by then
+            break
         read = set(following.inputs) if following is not None else {value}
         seen = out if isinstance(out, Tensor) else out[next((i for i, v in enumerate(op.outputs) if v in read), 0)]
     inside = [(n, s) for n, s in zip(seen.shape, seen.stride(), strict=True) if unit <= s < unit * units and n > 1]

@@ -159,6 +159,7 @@ class _Back:
     def _step(self, value: int, behind: bool) -> None:
         """One value of the branch; ``behind`` is set once the last affine operation of this path was met."""
         if (value, behind) in self._seen or value == self._fork:
+            # Where a path of the branch is the stream itself, no parameter makes its end zero.
             self.tail.is_open = self.tail.is_open or (value == self._fork and not behind)
             return
         self._seen.add((value, behind))
@@ -185,11 +186,11 @@ class _Back:
             tail.outputs.append(site)
             behind = True
         elif site.kind is Kind.SCALE and not behind and site.weight is not None:
-            if _follows_norm(site):
+            if not _follows_norm(site):
+                tail.scales.append(site.weight.name)
+            if not site.weight.computed:
                 tail.outputs.append(site)
                 behind = True
-            else:
-                tail.scales += [site.weight.name]
         elif site.kind is Kind.SHIFT and not behind and site.weight is not None:
             tail.shifts.append(site.weight.name)
         self._go(site.data, behind)
@@ -209,11 +210,17 @@ class _Back:
             if name in ZERO_AT_ZERO:
                 self._go(op.arg(0), behind)
             else:
-                tail.is_open = tail.is_open or not behind
+                self._stop(op, behind)
         elif op.name in PRODUCTS or op.name in ("bmm", "mm", "matmul", "baddbmm"):
             self._product(op, behind)
         else:
-            tail.is_open = tail.is_open or not behind
+            self._stop(op, behind)
+
+    def _stop(self, op: Op, behind: bool) -> None:
+        """Nothing behind this operation makes the branch zero; its maps are looked for all the same."""
+        self.tail.is_open = self.tail.is_open or not behind
+        for read in op.inputs:
+            self._go(read, True)
 
     def _product(self, op: Op, behind: bool) -> None:
         """Along the factor that is affine in the branch; a factor from elsewhere is a gate."""
@@ -228,7 +235,7 @@ class _Back:
         if straight:
             self._go(straight[0], behind)
         else:
-            self.tail.is_open = self.tail.is_open or not behind
+            self._stop(op, behind)
 
     def _is_inside(self, value: int) -> bool:
         op = self._graph.op_of(value)

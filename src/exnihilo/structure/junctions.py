@@ -55,6 +55,8 @@ class _Search:
         self.found: list[Junction] = []
         self._shortcut_of: dict[int, int] = {}
         self._parents: dict[int, int | None] = {}
+        self._forks: dict[int, int] = {}
+        self._readers: list[list[int]] | None = None
 
     def look_at(self, op: Op) -> None:
         summands = self._summands(op)
@@ -69,6 +71,7 @@ class _Search:
         )
         if junction is not None:
             self.found.append(junction)
+            self._forks[op.index] = junction.fork
             for value in op.outputs:
                 self._shortcut_of[value] = junction.shortcut if junction.kind == "identity" else -1
 
@@ -105,9 +108,37 @@ class _Search:
         handed = passes(self._graph, op)
         if handed is None:
             return None
-        if op.name in PARTS and not self._keeps_stream(op, handed):
-            return None
         return int(handed)
+
+    def _is_stream(self, junction: Op, stream: int, fork: int) -> bool:
+        """Whether the shortcut carries the whole fork, or a part of it that goes on as a stream behind the sum.
+
+        Features that only meet others in a sum, to be mapped together, are no shortcut (Res2Net); halves that are
+        put together again are (reversible networks).
+        """
+        at: int | None = stream
+        while at is not None and at != fork:
+            op = self._graph.op_of(at)
+            if op is not None and op.name in PARTS and not self._keeps_stream(op, op.args[0]):
+                return self._goes_on(junction)
+            at = self._parent(at)
+        return True
+
+    def _goes_on(self, junction: Op) -> bool:
+        """Whether the sum, but for views, is put together with others, added to, or returned."""
+        self._readers = self._readers or self._graph.readers()
+        waiting = list(junction.outputs)
+        while waiting:
+            value = waiting.pop()
+            if value in self._graph.outputs:
+                return True
+            for index in self._readers[value]:
+                op = self._graph.ops[index]
+                if op.name in SUMS or op.name in ("cat", "stack", "copy", "update"):
+                    return True
+                if passes(self._graph, op) is not None:
+                    waiting += op.outputs
+        return False
 
     def _keeps_stream(self, op: Op, handed: int) -> bool:
         """A strided slice or a gather keeps the stream; a slice of its channels or tokens is another one."""
@@ -143,14 +174,19 @@ class _Search:
         return None
 
     def _members(self, fork: int, branch: int, walked: list[int]) -> tuple[int, ...]:
-        """Of the operations walked, those that the fork leads to."""
+        """Of the operations walked, those that the fork leads to; none where a junction among them begins elsewhere.
+
+        A sum that carries one stream into another, as scores do that share a bias with those of the layer below,
+        crosses the residual junctions between instead of holding them.
+        """
         reached, members = {fork}, list[int]()
         for index in reversed(walked):
             op = self._graph.ops[index]
             if any(v in reached for v in op.inputs):
                 reached.update(op.outputs)
                 members.append(index)
-        return tuple(members) if branch in reached else ()
+        crossed = any(self._forks[index] not in reached for index in members if index in self._forks)
+        return tuple(members) if branch in reached and not crossed else ()
 
     def _identity(self, op: Op, stream: int, branch: int) -> Junction | None:
         meeting = self._fork(stream, branch)
@@ -158,7 +194,7 @@ class _Search:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if not any(self._acts(index) for index in members):
+        if not any(self._acts(index) for index in members) or not self._is_stream(op, stream, fork):
             return None
         return Junction(op=op, fork=fork, shortcut=stream, branch=branch, kind="identity", members=members)
 
@@ -176,7 +212,7 @@ class _Search:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if not self._is_block(members) or self._map_behind_stream(start, fork):
+        if not self._is_block(members) or self._map_behind_stream(start, fork) or set(path) & set(members):
             return None
         return Junction(
             op=op, fork=fork, shortcut=shortcut, branch=branch, kind="projection", members=members, aside=path

@@ -49,7 +49,7 @@ def _of_lookups(sites: dict[int, Site]) -> Iterator[tuple[str, Given]]:
     for site in sites.values():
         if site.kind is Kind.LOOKUP and site.weight is not None:
             if site.data is None:
-                yield site.weight.name, Given(Role.POSITION, "looked up by places that no input changes")
+                yield site.weight.name, Given(Role.POSITION, "a table of places: no input changes what is read of it")
             else:
                 yield site.weight.name, Given(Role.EMBEDDING, "rows looked up by the input")
 
