@@ -1,6 +1,7 @@
 """From a residual junction to a branch: its parameters, what ends it, where its norm stands, what it lies in."""
 
 from dataclasses import dataclass, field
+from math import prod
 
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
@@ -37,14 +38,20 @@ class Tail:
     is_open: bool = False
 
 
-def branches_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> tuple[Branch, ...]:
+def tails_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> list[Tail]:
+    """What ends each branch."""
+    return [_Back(graph, sites, junction).tail for junction in junctions]
+
+
+def branches_of(
+    graph: Graph, sites: dict[int, Site], junctions: list[Junction], tails: list[Tail]
+) -> tuple[Branch, ...]:
     """A branch for each junction, in order."""
-    parents = _parents(junctions)
+    parents = _parents(graph, junctions)
     continued = _continued(graph, junctions)
     norms_of = _norms_by_data(graph, sites)
     found: list[Branch] = []
-    for index, junction in enumerate(junctions):
-        tail = _Back(graph, sites, junction).tail
+    for index, (junction, tail) in enumerate(zip(junctions, tails, strict=True)):
         members = _names(sites[i] for i in junction.members if i in sites)
         outputs = tail.outputs if not tail.is_open else []
         found.append(
@@ -55,7 +62,7 @@ def branches_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction])
                 shortcut_members=_names(sites[i] for i in junction.aside if i in sites),
                 members=members,
                 maps=_weights(tail.maps),
-                outputs=_weights(outputs),
+                outputs=_unique([_zeroed(graph, site) for site in outputs]),
                 output_biases=_unique([*tail.shifts, *(s.bias.name for s in outputs if s.bias)]) if outputs else (),
                 scales=_unique(tail.scales),
                 modulated_by=_weights(tail.gates),
@@ -92,6 +99,20 @@ def _weights(sites: list[Site]) -> tuple[str, ...]:
     return _unique([site.weight.name for site in sites if site.weight is not None])
 
 
+def _zeroed(graph: Graph, site: Site) -> str:
+    """The parameter whose zeros make the operation's output zero: of a computed weight the factor, if it has one.
+
+    The direction of weight normalization divides by its own length; its magnitude does not.
+    """
+    weight = site.weight
+    assert weight is not None  # noqa: S101  # outputs are sites with a weight
+    units = {1, graph.shape(site.out)[-1], graph.shape(site.out)[1] if len(graph.shape(site.out)) > 1 else 1}
+    for name in weight.others:
+        if prod(graph.shape(graph.parameters[name])) in units:
+            return name
+    return weight.name
+
+
 def _names(sites: object) -> tuple[str, ...]:
     found: list[str] = []
     for site in sites:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
@@ -101,13 +122,19 @@ def _names(sites: object) -> tuple[str, ...]:
     return _unique(found)
 
 
-def _parents(junctions: list[Junction]) -> list[int | None]:
-    """The smallest branch that each junction lies on."""
+def _parents(graph: Graph, junctions: list[Junction]) -> list[int | None]:
+    """The smallest branch that holds each junction, its fork included."""
     owner: dict[int, int] = {}
     for index in sorted(range(len(junctions)), key=lambda i: -len(junctions[i].members)):
         for op in junctions[index].members:
             owner[op] = index
-    return [owner.get(junction.op.index) for junction in junctions]
+
+    def parent(junction: Junction) -> int | None:
+        found = owner.get(junction.op.index)
+        begins = graph.values[junction.fork].producer
+        return found if found is not None and begins >= graph.values[junctions[found].fork].producer else None
+
+    return [parent(junction) for junction in junctions]
 
 
 def _continued(graph: Graph, junctions: list[Junction]) -> set[int]:
@@ -148,12 +175,12 @@ class _Back:
         self._members = set(junction.members)
         self.tail = Tail()
         self._seen: set[tuple[int, bool]] = set()
-        self._waiting = [(junction.branch, False)]
+        self._waiting = [(end, False) for end in junction.branches]
         while self._waiting:
             self._step(*self._waiting.pop())
 
     def _go(self, value: object, behind: bool) -> None:
-        if isinstance(value, int) and self._graph.moves(value):
+        if isinstance(value, int) and self._graph.moves(value) and self._graph.is_real(value):
             self._waiting.append((int(value), behind))
 
     def _step(self, value: int, behind: bool) -> None:

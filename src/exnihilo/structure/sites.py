@@ -70,8 +70,22 @@ def _tables(graph: Graph, weights: Weights, found: dict[int, Site]) -> dict[int,
         data, weight, bias = (op.arg(p) if p is not None else None for p in MAPS[op.name])
         table, by = (weights.of(v) if isinstance(v, Ref) else None for v in (data, weight))
         if table is not None and by is not None and (by.name in mapping or weights.of(bias) is not None):
-            tables[op.index] = Site(kind=Kind.LOOKUP, op=op, data=None, weight=table, out=op.outputs[0])
+            kind = Kind.TOKEN if _asks(graph, op.outputs[0]) else Kind.LOOKUP
+            tables[op.index] = Site(kind=kind, op=op, data=None, weight=table, out=op.outputs[0])
     return tables
+
+
+def _asks(graph: Graph, value: int) -> bool:
+    """Whether a value made of parameters is the first factor of a product with activations, as a learned query is."""
+    made = {value}
+    for op in graph.ops[graph.values[value].producer + 1 :]:
+        read = [arg for arg in op.args if isinstance(arg, Ref) and arg in made]
+        if not read:
+            continue
+        if any(graph.moves(v) for v in op.outputs):
+            return op.args[0] in made
+        made.update(op.outputs)
+    return False
 
 
 def site_behind(graph: Graph, sites: dict[int, Site], value: int) -> Site | None:
