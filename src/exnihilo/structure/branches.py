@@ -1,7 +1,6 @@
 """From a residual junction to a branch: its parameters, what ends it, where its norm stands, what it lies in."""
 
 from dataclasses import dataclass, field
-from math import prod
 
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
@@ -62,7 +61,7 @@ def branches_of(
                 shortcut_members=_names(sites[i] for i in junction.aside if i in sites),
                 members=members,
                 maps=_weights(tail.maps),
-                outputs=_unique([_zeroed(graph, site) for site in outputs]),
+                outputs=_unique([_zeroed(site) for site in outputs]),
                 output_biases=_unique([*tail.shifts, *(s.bias.name for s in outputs if s.bias)]) if outputs else (),
                 scales=_unique(tail.scales),
                 modulated_by=_weights(tail.gates),
@@ -99,18 +98,14 @@ def _weights(sites: list[Site]) -> tuple[str, ...]:
     return _unique([site.weight.name for site in sites if site.weight is not None])
 
 
-def _zeroed(graph: Graph, site: Site) -> str:
+def _zeroed(site: Site) -> str:
     """The parameter whose zeros make the operation's output zero: of a computed weight the factor, if it has one.
 
     The direction of weight normalization divides by its own length; its magnitude does not.
     """
     weight = site.weight
     assert weight is not None  # noqa: S101  # outputs are sites with a weight
-    units = {1, graph.shape(site.out)[-1], graph.shape(site.out)[1] if len(graph.shape(site.out)) > 1 else 1}
-    for name in weight.others:
-        if prod(graph.shape(graph.parameters[name])) in units:
-            return name
-    return weight.name
+    return weight.factor or weight.name
 
 
 def _names(sites: object) -> tuple[str, ...]:
@@ -158,13 +153,13 @@ def _placement(
     inside = [sites[i] for i in junction.members if i in sites and sites[i].kind is Kind.NORM]
     fork = source(graph, junction.fork)
     is_first = any(site.data is not None and source(graph, site.data) == fork for site in inside)
-    is_last = any(site.kind is not Kind.MAP for site in outputs)
+    is_last = any(site.kind is Kind.NORM or _follows_norm(site) for site in outputs)
     if is_first:
         return "sandwich" if is_last else "pre"
     end = junction.op.outputs[0]
-    if end in norms_of and end not in continued:
-        return "post"
-    return "inner" if inside else "none"
+    if inside:
+        return "inner"
+    return "post" if end in norms_of and end not in continued else "none"
 
 
 class _Back:

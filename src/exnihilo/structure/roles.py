@@ -286,9 +286,9 @@ def activation_behind(graph: Graph, readers: list[list[int]], sites: dict[int, S
             op = graph.ops[index]
             if op.name in ACTIVATIONS and op.outputs:
                 return _whole_name(graph, readers, op.outputs[0], ACTIVATIONS[op.name], seen)
-            if op.name in ("pow", "square") or (op.name == "mul" and op.index not in sites):
+            if _is_power(graph, op, seen):
                 following = _tanh_after(graph, readers, op.outputs[0])
-                if following is not None and op.name == "pow":
+                if following is not None:
                     return following
             site = sites.get(index)
             straight = passes(graph, op) is not None or (
@@ -298,6 +298,14 @@ def activation_behind(graph: Graph, readers: list[list[int]], sites: dict[int, S
             seen.update(fresh)
             waiting += fresh
     return "linear"
+
+
+def _is_power(graph: Graph, op: Op, seen: set[int]) -> bool:
+    """A square or cube, or a product of a value with itself."""
+    refs = [arg for arg in op.args if isinstance(arg, Ref)]
+    return op.name in ("pow", "square") or (
+        op.name == "mul" and len(refs) == 2 and all(source(graph, v) in seen or v in seen for v in refs)
+    )
 
 
 _WHOLE = {"sigmoid": "silu", "tanh": "gelu", "erf": "gelu"}

@@ -15,6 +15,7 @@ from exnihilo.structure.graph import Graph, Op, Ref
 
 # A parameter of up to this many elements is numbered where strides do not tell its order.
 _MOST_NUMBERED = 2**22
+_MULTIPLIES = frozenset({"mul", "div", "_weight_norm_interface", "_weight_norm"})
 _COPIES = frozenset({"clone", "contiguous", "_to_copy", "to", "detach", "alias", "lift_fresh", "copy"})
 _SHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand", "unfold"})
 _ORDERS = frozenset({"t", "transpose", "permute", "as_strided", "diagonal"})
@@ -33,6 +34,7 @@ class Weight:
         offset: A number that was added to it.
         computed: More than views, copies, a factor and an offset lie between.
         others: Further parameters that it was computed from.
+        factor: Of a computed weight that is a product of parameters: the smallest of them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Weight:
     offset: float = 0.0
     computed: bool = False
     others: tuple[str, ...] = ()
+    factor: str | None = None
 
 
 class Weights:
@@ -70,7 +73,7 @@ class Weights:
         if not found:
             return None
         if len(found) > 1 or len(read) > 1:
-            return self._combined(found, value)
+            return self._combined(op, found, value)
         weight = found[0]
         if op.name in _COPIES:
             return weight
@@ -93,13 +96,16 @@ class Weights:
         same = weight.seen is not None and tuple(weight.seen.shape) == self._graph.shape(value)
         return weight.seen if same else None
 
-    def _combined(self, found: list[Weight], value: int) -> Weight:
+    def _combined(self, op: Op, found: list[Weight], value: int) -> Weight:
         size = prod(self._graph.shape(value))
         sizes = [prod(self._graph.shape(self._graph.parameters[weight.name])) for weight in found]
         main = max(range(len(found)), key=lambda i: (sizes[i] == size, sizes[i]))
         names = dict.fromkeys(n for weight in found for n in (weight.name, *weight.others))
         others = tuple(name for name in names if name != found[main].name)
-        return replace(found[main], computed=True, others=others, seen=self._like(found[main], value))
+        smallest = found[min(range(len(found)), key=lambda i: sizes[i])]
+        factor = (smallest.factor or smallest.name) if op.name in _MULTIPLIES else found[main].factor
+        seen = self._like(found[main], value)
+        return replace(found[main], computed=True, others=others, seen=seen, factor=factor)
 
     def _replayed(self, op: Op, seen: Tensor | None, value: int) -> Tensor | None:
         if seen is None or op.function is None:
