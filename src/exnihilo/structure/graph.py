@@ -33,7 +33,11 @@ class Ref(int):
 
 @dataclass(slots=True)
 class Op:
-    """One operation: ``args`` and ``kwargs`` hold a ``Ref`` where a tensor stood."""
+    """One operation: ``args`` and ``kwargs`` hold a ``Ref`` where a tensor stood.
+
+    ``event`` is its place in the recording; the parts of a fused operation share one, what was read through another
+    view has none (-1).
+    """
 
     index: int
     name: str
@@ -42,6 +46,7 @@ class Op:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...] = ()
     function: OpOverload | None = None
+    event: int = -1
 
     def arg(self, place: int, default: Any = None) -> Any:
         """A positional argument, or the default where fewer were given."""
@@ -106,8 +111,8 @@ class Graph:
 def graph_of(recording: Recording) -> Graph:
     """The graph of a recording."""
     builder = _Builder(recording)
-    for event in recording.events:
-        builder.add(event.function, event.args, event.kwargs, event.out)
+    for number, event in enumerate(recording.events):
+        builder.add(number, event.function, event.args, event.kwargs, event.out)
     builder.graph.outputs = [builder.read(tensor) for tensor in recording.outputs]
     return builder.graph
 
@@ -182,14 +187,15 @@ class _Builder:
         self._now[id(tensor)] = value
         return value
 
-    def add(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def add(self, event: int, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Append one recorded operation, in the parts that the rest of the package tells apart."""
         seen: list[int] = []
         plain = tuple(self._refs(arg, seen) for arg in args)
         named = {key: self._refs(arg, seen) for key, arg in kwargs.items()}
         op = self._op(_name(function), plain, named, tuple(seen))
-        op.function = function
+        op.function, op.event = function, event
         op = self._split(op)
+        op.event = event
         made: list[int] = []
         for tensor in _flat(out):
             value = self._made(op, tensor)

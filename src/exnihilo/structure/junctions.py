@@ -22,7 +22,8 @@ class Junction:
     """One residual sum.
 
     Args:
-        op: The sum.
+        op: The sum; the last one where there are several branches.
+        first: The first sum, which reads the shortcut.
         fork: The value that shortcut and branch both start from.
         shortcut: The summand that came along the shortcut.
         branches: The summands that came along the branch: several where paths of it are added one after the other.
@@ -32,6 +33,7 @@ class Junction:
     """
 
     op: Op
+    first: Op
     fork: int
     shortcut: int
     branches: tuple[int, ...]
@@ -88,6 +90,7 @@ class _Search:
         del self.found[-1]
         return replace(
             junction,
+            first=last.first,
             fork=last.fork,
             shortcut=last.shortcut,
             branches=(*last.branches, *junction.branches),
@@ -230,7 +233,9 @@ class _Search:
             return None
         if self._is_blended(branch):
             return None
-        return Junction(op=op, fork=fork, shortcut=stream, branches=(branch,), kind="identity", members=members)
+        return Junction(
+            op=op, first=op, fork=fork, shortcut=stream, branches=(branch,), kind="identity", members=members
+        )
 
     def _acts(self, index: int) -> bool:
         site = self._sites.get(index)
@@ -253,7 +258,14 @@ class _Search:
         ):
             return None
         return Junction(
-            op=op, fork=fork, shortcut=shortcut, branches=(branch,), kind="projection", members=members, aside=path
+            op=op,
+            first=op,
+            fork=fork,
+            shortcut=shortcut,
+            branches=(branch,),
+            kind="projection",
+            members=members,
+            aside=path,
         )
 
     def _maps(self, ops: tuple[int, ...]) -> set[str]:

@@ -10,7 +10,7 @@ from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
 from exnihilo.structure.branches import branches_of, tails_of
 from exnihilo.structure.graph import Graph, graph_of
-from exnihilo.structure.junctions import junctions_of
+from exnihilo.structure.junctions import Junction, junctions_of
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
@@ -46,12 +46,11 @@ def read(model: nn.Module, example: Any) -> Structure:
         >>> [(p.name, p.role.value) for p in read(model, torch.zeros(1, 4)).parameters if p.role is not Role.BIAS]
         [('0.weight', 'STEM'), ('2.weight', 'HEAD')]
     """
-    made = run(model, example)
-    return structure_of(model, made)
+    return read_with_junctions(model, run(model, example))[0]
 
 
-def structure_of(model: nn.Module, made: Run) -> Structure:
-    """The structure behind a recorded run of the model."""
+def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Junction]]:
+    """The structure behind a recorded run of the model, and the sum that each of its branches ends in."""
     graph = graph_of(made.recording)
     used = _used(graph)
     if not used:
@@ -67,7 +66,7 @@ def structure_of(model: nn.Module, made: Run) -> Structure:
     found = attention_of(graph, sites, [site for tail in tails for site in tail.maps])
     given = roles_of(graph, sites, junctions, branches, found, made.recording.recurrent)
     facts = _Facts(model, graph, sites, found, given, used, made.recording.reached)
-    return Structure(
+    structure = Structure(
         model=type(model).__name__,
         parameters=tuple(facts.parameters()),
         branches=branches,
@@ -75,6 +74,7 @@ def structure_of(model: nn.Module, made: Run) -> Structure:
         gated_maps=found.gated_maps,
         reading=made.reading,
     )
+    return structure, junctions
 
 
 def _used(graph: Graph) -> frozenset[str]:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 _RAND: Any = torch.ops.aten.rand.default
 _KEEPS = 1.0 - 2.0**-10
 # Fake tensors ask for their device through the dispatcher; that is no operation.
-_DEVICE: Any = torch.ops.prim.device.default
+COUNTED_OUT: frozenset[Any] = frozenset({torch.ops.prim.device.default})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Event:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
+
+
+def settled(function: Any, out: Any) -> Any:
+    """The result of an operation; a single random number comes out as large as it can."""
+    if function is _RAND and out.numel() == 1 and not out.is_meta:
+        out.fill_(_KEEPS)
+    return out
 
 
 class Recorder(TorchDispatchMode):
@@ -40,10 +47,8 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call the operation, then note it."""
-        out = func(*args, **(kwargs or {}))
-        if func is _RAND and out.numel() == 1 and not out.is_meta:
-            out.fill_(_KEEPS)
-        if func is not _DEVICE:
+        out = settled(func, func(*args, **(kwargs or {})))
+        if func not in COUNTED_OUT:
             self.events.append(Event(func, args, kwargs or {}, out))
         return out
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from exnihilo.errors import ReadError
@@ -148,6 +149,24 @@ def _recorded(
         failures=failures,
     )
     return Run(recording=recording, reading=reading)
+
+
+def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training: bool) -> None:
+    """Run a copy with its real values under a mode of one's own; the model stays as it was.
+
+    Raises:
+        ReadError: The model lies on the meta device, and so has no values.
+    """
+    if _is_on_meta(model):
+        raise ReadError(
+            f"{type(model).__name__} has parameters on the meta device, and so no values to look at.",
+            fix="materialize the model first: model.to_empty(device='cpu'), then apply a plan or load a checkpoint",
+        )
+    twin = copy_of(model, _stand_in("real", None, None)).train(training)
+    inputs = tree_map(partial(_input, mode="real", dtype=None, fake=None), example)
+    with _quietly(None) as stack:
+        stack.enter_context(mode)
+        call(unwrapped(twin), inputs)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from exnihilo.layouts import Layout
 from exnihilo.structure.graph import Graph, Op, Ref
+from exnihilo.structure.operators import NORMS
 
 # A parameter of up to this many elements is numbered where strides do not tell its order.
 _MOST_NUMBERED = 2**22
-_MULTIPLIES = frozenset({"mul", "div", "_weight_norm_interface", "_weight_norm"})
+_MULTIPLIES = frozenset({"mul", "div", "_weight_norm_interface", "_weight_norm", *NORMS})
 _COPIES = frozenset({"clone", "contiguous", "_to_copy", "to", "detach", "alias", "lift_fresh", "copy"})
 _SHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand", "unfold"})
 _ORDERS = frozenset({"t", "transpose", "permute", "as_strided", "diagonal"})
