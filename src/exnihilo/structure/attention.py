@@ -11,6 +11,7 @@ from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.operators import ACTIVATIONS, SOFTMAXES, is_attention, passes, source
 from exnihilo.structure.records import Attention, GatedMap, Role, Slice
 from exnihilo.structure.sites import Kind, Site, site_behind
+from exnihilo.structure.weights import map_layout, ranges_read
 
 _MOST_STEPS = 80
 _PRODUCTS = frozenset({"bmm", "baddbmm", "mm", "matmul"})
@@ -40,8 +41,12 @@ class Found:
     slices: dict[str, tuple[Slice, ...]]
 
 
-def attention_of(graph: Graph, sites: dict[int, Site]) -> Found:
-    """Every attention and every gated map of a graph."""
+def attention_of(graph: Graph, sites: dict[int, Site], residual: list[Site]) -> Found:
+    """Every attention and every gated map of a graph, with the slices of weights that hold several maps.
+
+    Args:
+        residual: The last maps of residual branches, which may be slices of a weight too.
+    """
     readers = graph.readers()
     roles: dict[str, Role] = {}
     parts: dict[str, dict[Role, tuple[tuple[int, int], ...]]] = {}
@@ -54,8 +59,9 @@ def attention_of(graph: Graph, sites: dict[int, Site]) -> Found:
             name = projection.site.weight.name
             names.append(name)
             roles.setdefault(name, role)
-            if projection.ranges is not None:
-                parts.setdefault(name, {}).setdefault(role, projection.ranges)
+            ranges = projection.ranges or weight_ranges(graph, projection.site)
+            if ranges is not None:
+                parts.setdefault(name, {}).setdefault(role, ranges)
         return tuple(dict.fromkeys(names))
 
     attentions: list[Attention] = []
@@ -71,11 +77,23 @@ def attention_of(graph: Graph, sites: dict[int, Site]) -> Found:
     for gate, up, activation in _gated(graph, sites):
         (gate_name,), (up_name,) = note(Role.GATE, [gate]), note(Role.UP, [up])
         gated.append(GatedMap(gate=gate_name, up=up_name, activation=activation))
+    for site in residual:
+        ranges = weight_ranges(graph, site)
+        if site.weight is not None and ranges is not None:
+            parts.setdefault(site.weight.name, {}).setdefault(Role.RESIDUAL_OUT, ranges)
     slices = {
         name: tuple(Slice(role=role, ranges=ranges) for role, ranges in sorted(by.items(), key=lambda e: e[1]))
         for name, by in parts.items()
     }
     return Found(attentions=tuple(attentions), gated_maps=tuple(dict.fromkeys(gated)), roles=roles, slices=slices)
+
+
+def weight_ranges(graph: Graph, site: Site) -> tuple[tuple[int, int], ...] | None:
+    """The output units of its parameter that a map reads, where it reads a slice of it."""
+    if site.weight is None:
+        return None
+    layout = map_layout(graph, site.op, site.weight, is_second=site.is_second)
+    return ranges_read(graph.shape(graph.parameters[site.weight.name]), site.weight, layout)
 
 
 def _attentions(graph: Graph, sites: dict[int, Site], readers: list[list[int]]) -> Iterator[tuple[int, int, int, int]]:
@@ -167,8 +185,8 @@ def _ranges(graph: Graph, site: Site, path: list[Op], value: int) -> tuple[tuple
         following = path[place + 1] if place + 1 < len(path) else None
         try:
             out = op.function(seen, *op.args[1:], **op.kwargs)
-        except (RuntimeError, ValueError, TypeError):
-            return None
+        except (RuntimeError, ValueError, TypeError):  # a view of values that lie in another order by then
+            break
         read = set(following.inputs) if following is not None else {value}
         seen = out if isinstance(out, Tensor) else out[next((i for i, v in enumerate(op.outputs) if v in read), 0)]
     inside = [(n, s) for n, s in zip(seen.shape, seen.stride(), strict=True) if unit <= s < unit * units and n > 1]

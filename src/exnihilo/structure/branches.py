@@ -37,14 +37,20 @@ class Tail:
     is_open: bool = False
 
 
-def branches_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> tuple[Branch, ...]:
+def tails_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> list[Tail]:
+    """What ends each branch."""
+    return [_Back(graph, sites, junction).tail for junction in junctions]
+
+
+def branches_of(
+    graph: Graph, sites: dict[int, Site], junctions: list[Junction], tails: list[Tail]
+) -> tuple[Branch, ...]:
     """A branch for each junction, in order."""
-    parents = _parents(junctions)
+    parents = _parents(graph, junctions)
     continued = _continued(graph, junctions)
     norms_of = _norms_by_data(graph, sites)
     found: list[Branch] = []
-    for index, junction in enumerate(junctions):
-        tail = _Back(graph, sites, junction).tail
+    for index, (junction, tail) in enumerate(zip(junctions, tails, strict=True)):
         members = _names(sites[i] for i in junction.members if i in sites)
         outputs = tail.outputs if not tail.is_open else []
         found.append(
@@ -55,7 +61,7 @@ def branches_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction])
                 shortcut_members=_names(sites[i] for i in junction.aside if i in sites),
                 members=members,
                 maps=_weights(tail.maps),
-                outputs=_weights(outputs),
+                outputs=_unique([_zeroed(site) for site in outputs]),
                 output_biases=_unique([*tail.shifts, *(s.bias.name for s in outputs if s.bias)]) if outputs else (),
                 scales=_unique(tail.scales),
                 modulated_by=_weights(tail.gates),
@@ -92,6 +98,16 @@ def _weights(sites: list[Site]) -> tuple[str, ...]:
     return _unique([site.weight.name for site in sites if site.weight is not None])
 
 
+def _zeroed(site: Site) -> str:
+    """The parameter whose zeros make the operation's output zero: of a computed weight the factor, if it has one.
+
+    The direction of weight normalization divides by its own length; its magnitude does not.
+    """
+    weight = site.weight
+    assert weight is not None  # noqa: S101  # outputs are sites with a weight
+    return weight.factor or weight.name
+
+
 def _names(sites: object) -> tuple[str, ...]:
     found: list[str] = []
     for site in sites:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
@@ -101,13 +117,19 @@ def _names(sites: object) -> tuple[str, ...]:
     return _unique(found)
 
 
-def _parents(junctions: list[Junction]) -> list[int | None]:
-    """The smallest branch that each junction lies on."""
+def _parents(graph: Graph, junctions: list[Junction]) -> list[int | None]:
+    """The smallest branch that holds each junction, its fork included."""
     owner: dict[int, int] = {}
     for index in sorted(range(len(junctions)), key=lambda i: -len(junctions[i].members)):
         for op in junctions[index].members:
             owner[op] = index
-    return [owner.get(junction.op.index) for junction in junctions]
+
+    def parent(junction: Junction) -> int | None:
+        found = owner.get(junction.op.index)
+        begins = graph.values[junction.fork].producer
+        return found if found is not None and begins >= graph.values[junctions[found].fork].producer else None
+
+    return [parent(junction) for junction in junctions]
 
 
 def _continued(graph: Graph, junctions: list[Junction]) -> set[int]:
@@ -131,13 +153,13 @@ def _placement(
     inside = [sites[i] for i in junction.members if i in sites and sites[i].kind is Kind.NORM]
     fork = source(graph, junction.fork)
     is_first = any(site.data is not None and source(graph, site.data) == fork for site in inside)
-    is_last = any(site.kind is not Kind.MAP for site in outputs)
+    is_last = any(site.kind is Kind.NORM or _follows_norm(site) for site in outputs)
     if is_first:
         return "sandwich" if is_last else "pre"
     end = junction.op.outputs[0]
-    if end in norms_of and end not in continued:
-        return "post"
-    return "inner" if inside else "none"
+    if inside:
+        return "inner"
+    return "post" if end in norms_of and end not in continued else "none"
 
 
 class _Back:
@@ -148,17 +170,18 @@ class _Back:
         self._members = set(junction.members)
         self.tail = Tail()
         self._seen: set[tuple[int, bool]] = set()
-        self._waiting = [(junction.branch, False)]
+        self._waiting = [(end, False) for end in junction.branches]
         while self._waiting:
             self._step(*self._waiting.pop())
 
     def _go(self, value: object, behind: bool) -> None:
-        if isinstance(value, int) and self._graph.moves(value):
+        if isinstance(value, int) and self._graph.moves(value) and self._graph.is_real(value):
             self._waiting.append((int(value), behind))
 
     def _step(self, value: int, behind: bool) -> None:
         """One value of the branch; ``behind`` is set once the last affine operation of this path was met."""
         if (value, behind) in self._seen or value == self._fork:
+            # Where a path of the branch is the stream itself, no parameter makes its end zero.
             self.tail.is_open = self.tail.is_open or (value == self._fork and not behind)
             return
         self._seen.add((value, behind))
@@ -185,11 +208,11 @@ class _Back:
             tail.outputs.append(site)
             behind = True
         elif site.kind is Kind.SCALE and not behind and site.weight is not None:
-            if _follows_norm(site):
+            if not _follows_norm(site):
+                tail.scales.append(site.weight.name)
+            if not site.weight.computed:
                 tail.outputs.append(site)
                 behind = True
-            else:
-                tail.scales += [site.weight.name]
         elif site.kind is Kind.SHIFT and not behind and site.weight is not None:
             tail.shifts.append(site.weight.name)
         self._go(site.data, behind)
@@ -209,11 +232,17 @@ class _Back:
             if name in ZERO_AT_ZERO:
                 self._go(op.arg(0), behind)
             else:
-                tail.is_open = tail.is_open or not behind
+                self._stop(op, behind)
         elif op.name in PRODUCTS or op.name in ("bmm", "mm", "matmul", "baddbmm"):
             self._product(op, behind)
         else:
-            tail.is_open = tail.is_open or not behind
+            self._stop(op, behind)
+
+    def _stop(self, op: Op, behind: bool) -> None:
+        """Nothing behind this operation makes the branch zero; its maps are looked for all the same."""
+        self.tail.is_open = self.tail.is_open or not behind
+        for read in op.inputs:
+            self._go(read, True)
 
     def _product(self, op: Op, behind: bool) -> None:
         """Along the factor that is affine in the branch; a factor from elsewhere is a gate."""
@@ -228,7 +257,7 @@ class _Back:
         if straight:
             self._go(straight[0], behind)
         else:
-            self.tail.is_open = self.tail.is_open or not behind
+            self._stop(op, behind)
 
     def _is_inside(self, value: int) -> bool:
         op = self._graph.op_of(value)

@@ -84,6 +84,11 @@ class Graph:
         """Whether the value depends on the model's input."""
         return self.values[value].from_input
 
+    def is_real(self, value: int) -> bool:
+        """Whether the value holds real or complex numbers, rather than places or choices."""
+        tensor = self.values[value].tensor
+        return tensor is None or tensor.is_floating_point() or tensor.is_complex()
+
     def is_weight(self, value: int) -> bool:
         """Whether the value is made of parameters and constants alone."""
         found = self.values[value]

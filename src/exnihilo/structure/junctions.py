@@ -7,10 +7,10 @@ branches in sequence.
 """
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import PARTS, RESIZES, SUMS, passes
+from exnihilo.structure.operators import PARTS, RESIZES, SUMS, passes, source
 from exnihilo.structure.records import Shortcut
 from exnihilo.structure.sites import Kind, Site
 
@@ -25,7 +25,7 @@ class Junction:
         op: The sum.
         fork: The value that shortcut and branch both start from.
         shortcut: The summand that came along the shortcut.
-        branch: The summand that came along the branch.
+        branches: The summands that came along the branch: several where paths of it are added one after the other.
         kind: What the shortcut is.
         members: Operations on the branch, in order.
         aside: Operations on a projection shortcut, in order.
@@ -34,7 +34,7 @@ class Junction:
     op: Op
     fork: int
     shortcut: int
-    branch: int
+    branches: tuple[int, ...]
     kind: Shortcut
     members: tuple[int, ...]
     aside: tuple[int, ...] = ()
@@ -55,6 +55,8 @@ class _Search:
         self.found: list[Junction] = []
         self._shortcut_of: dict[int, int] = {}
         self._parents: dict[int, int | None] = {}
+        self._forks: dict[int, int] = {}
+        self._readers: list[list[int]] | None = None
 
     def look_at(self, op: Op) -> None:
         summands = self._summands(op)
@@ -68,9 +70,29 @@ class _Search:
             or self._projection(op, second, first)
         )
         if junction is not None:
-            self.found.append(junction)
+            self.found.append(self._joined(junction))
+            self._forks[op.index] = junction.fork
             for value in op.outputs:
                 self._shortcut_of[value] = junction.shortcut if junction.kind == "identity" else -1
+
+    def _joined(self, junction: Junction) -> Junction:
+        """The junction; one with the last, where both branches go through the same map: paths of one branch."""
+        last = self.found[-1] if self.found else None
+        if last is None or last.kind != "identity" or junction.kind != "identity":
+            return junction
+        if source(self._graph, junction.shortcut) not in last.op.outputs:
+            return junction
+        shared = set(last.members) & set(junction.members)
+        if not any(index in self._sites and self._sites[index].kind is Kind.MAP for index in shared):
+            return junction
+        del self.found[-1]
+        return replace(
+            junction,
+            fork=last.fork,
+            shortcut=last.shortcut,
+            branches=(*last.branches, *junction.branches),
+            members=tuple(sorted({*last.members, *junction.members})),
+        )
 
     def _summands(self, op: Op) -> tuple[int, int] | None:
         refs = [arg for arg in op.args if isinstance(arg, Ref)]
@@ -105,9 +127,42 @@ class _Search:
         handed = passes(self._graph, op)
         if handed is None:
             return None
-        if op.name in PARTS and not self._keeps_stream(op, handed):
-            return None
         return int(handed)
+
+    def _is_stream(self, junction: Op, stream: int, fork: int) -> bool:
+        """Whether the shortcut carries the whole fork, or a part of it that goes on as a stream behind the sum.
+
+        Features that only meet others in a sum, to be mapped together, are no shortcut (Res2Net); halves that are
+        put together again are (reversible networks).
+        """
+        at: int | None = stream
+        while at is not None and at != fork:
+            op = self._graph.op_of(at)
+            if op is not None and op.name in PARTS and not self._keeps_stream(op, op.args[0]):
+                return self._goes_on(junction)
+            at = self._parent(at)
+        return True
+
+    def _is_blended(self, branch: int) -> bool:
+        """Whether a second sum takes the branch too, as a gate does that takes from one what it gives to the other."""
+        self._readers = self._readers or self._graph.readers()
+        return sum(self._graph.ops[index].name in SUMS for index in self._readers[branch]) > 1
+
+    def _goes_on(self, junction: Op) -> bool:
+        """Whether the sum, but for views, is put together with others, added to, or returned."""
+        self._readers = self._readers or self._graph.readers()
+        waiting = list(junction.outputs)
+        while waiting:
+            value = waiting.pop()
+            if value in self._graph.outputs:
+                return True
+            for index in self._readers[value]:
+                op = self._graph.ops[index]
+                if op.name in SUMS or op.name in ("cat", "stack", "copy", "update"):
+                    return True
+                if passes(self._graph, op) is not None:
+                    waiting += op.outputs
+        return False
 
     def _keeps_stream(self, op: Op, handed: int) -> bool:
         """A strided slice or a gather keeps the stream; a slice of its channels or tokens is another one."""
@@ -143,14 +198,27 @@ class _Search:
         return None
 
     def _members(self, fork: int, branch: int, walked: list[int]) -> tuple[int, ...]:
-        """Of the operations walked, those that the fork leads to."""
+        """Of the operations walked, those that the fork leads to; none where a junction among them begins elsewhere.
+
+        A sum that carries one stream into another, as scores do that share a bias with those of the layer below,
+        crosses the residual junctions between instead of holding them.
+        """
         reached, members = {fork}, list[int]()
         for index in reversed(walked):
             op = self._graph.ops[index]
             if any(v in reached for v in op.inputs):
                 reached.update(op.outputs)
                 members.append(index)
-        return tuple(members) if branch in reached else ()
+        inside = [self._forks[index] for index in members if index in self._forks]
+        crossed = any(other not in reached and not self._is_on_stream(fork, other) for other in inside)
+        return tuple(members) if branch in reached and not crossed else ()
+
+    def _is_on_stream(self, value: int, earlier: int) -> bool:
+        """Whether a value is an earlier one, or a part of it, carried along the stream."""
+        at: int | None = value
+        while at is not None and self._graph.values[at].producer > self._graph.values[earlier].producer:
+            at = self._parent(at)
+        return at == earlier
 
     def _identity(self, op: Op, stream: int, branch: int) -> Junction | None:
         meeting = self._fork(stream, branch)
@@ -158,9 +226,11 @@ class _Search:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if not any(self._acts(index) for index in members):
+        if not any(self._acts(index) for index in members) or not self._is_stream(op, stream, fork):
             return None
-        return Junction(op=op, fork=fork, shortcut=stream, branch=branch, kind="identity", members=members)
+        if self._is_blended(branch):
+            return None
+        return Junction(op=op, fork=fork, shortcut=stream, branches=(branch,), kind="identity", members=members)
 
     def _acts(self, index: int) -> bool:
         site = self._sites.get(index)
@@ -176,11 +246,20 @@ class _Search:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if not self._is_block(members) or self._map_behind_stream(start, fork):
+        if (
+            not self._is_block(members)
+            or self._map_behind_stream(start, fork)
+            or self._maps(path) & self._maps(members)
+        ):
             return None
         return Junction(
-            op=op, fork=fork, shortcut=shortcut, branch=branch, kind="projection", members=members, aside=path
+            op=op, fork=fork, shortcut=shortcut, branches=(branch,), kind="projection", members=members, aside=path
         )
+
+    def _maps(self, ops: tuple[int, ...]) -> set[str]:
+        """Weights mapped by: a shortcut shares none with its branch, where a recurrent step adds to its last."""
+        sites = [self._sites[index] for index in ops if index in self._sites]
+        return {site.weight.name for site in sites if site.kind is Kind.MAP and site.weight is not None}
 
     def _map_behind_stream(self, start: int, fork: int) -> bool:
         """Whether the shortcut begins further up the stream than the branch does."""

@@ -150,8 +150,6 @@ def _unscaled(graph: Graph, op: Op) -> Ref | None:
     other = [v for v in (first, second) if v not in carrying]
     if len(carrying) == 1 and len(other) == 1 and not graph.values[other[0]].from_parameter:
         return carrying[0]
-    if not carrying and graph.moves(first):  # before the first map: data times a mask
-        return first
     return None
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from exnihilo.errors import LayoutError, ReadError
 from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
-from exnihilo.structure.branches import branches_of
+from exnihilo.structure.branches import branches_of, tails_of
 from exnihilo.structure.graph import Graph, graph_of
 from exnihilo.structure.junctions import junctions_of
 from exnihilo.structure.names import canonical_names
@@ -62,9 +62,10 @@ def structure_of(model: nn.Module, made: Run) -> Structure:
         )
     sites = sites_of(graph, Weights(graph))
     junctions = junctions_of(graph, sites)
-    branches = branches_of(graph, sites, junctions)
-    found = attention_of(graph, sites)
-    given = roles_of(graph, sites, branches, found, made.recording.recurrent)
+    tails = tails_of(graph, sites, junctions)
+    branches = branches_of(graph, sites, junctions, tails)
+    found = attention_of(graph, sites, [site for tail in tails for site in tail.maps])
+    given = roles_of(graph, sites, junctions, branches, found, made.recording.recurrent)
     facts = _Facts(model, graph, sites, found, given, used, made.recording.reached)
     return Structure(
         model=type(model).__name__,

@@ -9,6 +9,11 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+_RAND: Any = torch.ops.aten.rand.default
+_KEEPS = 1.0 - 2.0**-10
+# Fake tensors ask for their device through the dispatcher; that is no operation.
+_DEVICE: Any = torch.ops.prim.device.default
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -21,7 +26,11 @@ class Event:
 
 
 class Recorder(TorchDispatchMode):
-    """Appends every operation to ``events`` while it is active; what is computed stays as it was."""
+    """Appends every operation to ``events`` while it is active.
+
+    What is computed stays as it was, but for single random numbers that a model draws to decide whether a layer is
+    left out: they come out as large as they can, so that no layer is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +41,10 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Call the operation, then note it."""
         out = func(*args, **(kwargs or {}))
-        self.events.append(Event(func, args, kwargs or {}, out))
+        if func is _RAND and out.numel() == 1 and not out.is_meta:
+            out.fill_(_KEEPS)
+        if func is not _DEVICE:
+            self.events.append(Event(func, args, kwargs or {}, out))
         return out
 
 

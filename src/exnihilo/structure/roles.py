@@ -1,10 +1,12 @@
 """The role of each parameter, with what in the computation says so."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exnihilo.structure.attention import Found
-from exnihilo.structure.graph import Graph, Ref
+from exnihilo.structure.graph import Graph, Op, Ref
+from exnihilo.structure.junctions import Junction
 from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, passes, source
 from exnihilo.structure.records import Branch, Role
 from exnihilo.structure.sites import Kind, Site, site_behind
@@ -24,6 +26,7 @@ class Given:
 def roles_of(
     graph: Graph,
     sites: dict[int, Site],
+    junctions: list[Junction],
     branches: tuple[Branch, ...],
     found: Found,
     recurrent: frozenset[str],
@@ -33,7 +36,7 @@ def roles_of(
     for name, role in (
         *((name, Given(Role.RECURRENT, "weight of a recurrent module")) for name in sorted(recurrent)),
         *_of_lookups(sites),
-        *_of_adapters(graph, sites),
+        *_of_adapters(graph, sites, junctions),
         *_of_branches(branches),
         *_of_attention(found),
         *_of_modulations(graph, sites),
@@ -49,7 +52,7 @@ def _of_lookups(sites: dict[int, Site]) -> Iterator[tuple[str, Given]]:
     for site in sites.values():
         if site.kind is Kind.LOOKUP and site.weight is not None:
             if site.data is None:
-                yield site.weight.name, Given(Role.POSITION, "looked up by places that no input changes")
+                yield site.weight.name, Given(Role.POSITION, "a table of places: no input changes what is read of it")
             else:
                 yield site.weight.name, Given(Role.EMBEDDING, "rows looked up by the input")
 
@@ -88,8 +91,27 @@ def _of_modulations(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str,
             if behind is None or behind.kind not in (Kind.NORM, Kind.SCALE, Kind.SHIFT):
                 continue
             maker = _map_behind(graph, sites, factor)
-            if maker is not None and maker.weight is not None and _is_spread(graph, factor, signal):
+            if maker is None or maker.weight is None:
+                continue
+            if _is_spread(graph, factor, signal) or not _shares_input(graph, maker, signal):
                 yield maker.weight.name, Given(Role.MODULATION, "its output scales what a norm made")
+
+
+def _shares_input(graph: Graph, maker: Site, signal: int) -> bool:
+    """Whether a map reads what the signal is made of: then its output is no condition from elsewhere."""
+    target = source(graph, maker.data) if maker.data is not None else -1
+    waiting, seen = [signal], {signal}
+    for _ in range(_MOST_STEPS):
+        if not waiting:
+            return False
+        value = source(graph, waiting.pop(0))
+        if value == target:
+            return True
+        op = graph.op_of(value)
+        fresh = [v for v in op.inputs if v not in seen and graph.moves(v)] if op is not None else []
+        seen.update(fresh)
+        waiting += fresh
+    return True
 
 
 def _is_spread(graph: Graph, factor: int, signal: int) -> bool:
@@ -118,7 +140,10 @@ def _map_behind(graph: Graph, sites: dict[int, Site], value: int) -> Site | None
 
 
 def _of_routers(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given]]:
+    """Maps whose output is ranked, or whose softmax weighs what maps side by side made."""
     for op in graph.ops:
+        if op.name == "mul" and op.index not in sites:
+            yield from _of_share(graph, sites, op)
         if op.name not in CHOICES or not op.inputs or not isinstance(op.arg(0), Ref):
             continue
         value: int | None = op.args[0]
@@ -137,6 +162,20 @@ def _of_routers(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Giv
             simple = made.name in SOFTMAXES or made.name in ACTIVATIONS or made.name in SUMS
             moving = [v for v in made.inputs if graph.moves(v)]
             value = moving[0] if simple and moving else None
+
+
+def _of_share(graph: Graph, sites: dict[int, Site], op: Op) -> Iterator[tuple[str, Given]]:
+    refs = [arg for arg in op.args if isinstance(arg, Ref) and graph.moves(arg)]
+    for share, made in itertools.permutations(refs, 2):
+        experts = site_behind(graph, sites, made)
+        softmax = graph.op_of(source(graph, share))
+        if experts is None or experts.kind is not Kind.MAP or experts.op.name not in ("bmm", "_grouped_mm", "baddbmm"):
+            continue
+        if softmax is None or softmax.name not in SOFTMAXES:
+            continue
+        router = _map_behind(graph, sites, softmax.args[0])
+        if router is not None and router.weight is not None:
+            yield router.weight.name, Given(Role.ROUTER, "its softmax weighs what maps side by side made")
 
 
 def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]) -> Iterator[tuple[str, Given]]:
@@ -159,16 +198,14 @@ def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]
             waiting += [v for v in op.inputs if graph.moves(v)]
 
 
-def _of_adapters(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given]]:
+def _of_adapters(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> Iterator[tuple[str, Given]]:
     """Two maps in a row without a nonlinearity, narrow between, beside one map of the same input."""
-    for op in graph.ops:
-        if op.name != "add" or op.index in sites:
-            continue
-        moving = [v for v in op.inputs if graph.moves(v)]
-        if len(moving) != 2:
-            continue
-        sides = [_map_behind(graph, sites, v) for v in moving]
-        for base, up in ((sides[0], sides[1]), (sides[1], sides[0])):
+    sums = [op.inputs for op in graph.ops if op.name == "add" and op.index not in sites]
+    sums += [junction.branches for junction in junctions]
+    for summands in sums:
+        moving = [v for v in summands if graph.moves(v)]
+        sides = [_map_behind(graph, sites, v) for v in moving] if len(moving) == 2 else []
+        for base, up in itertools.permutations(sides, 2):
             if base is None or up is None or up.data is None or base.data is None or base.weight is None:
                 continue
             down = _map_behind(graph, sites, up.data)
@@ -249,9 +286,9 @@ def activation_behind(graph: Graph, readers: list[list[int]], sites: dict[int, S
             op = graph.ops[index]
             if op.name in ACTIVATIONS and op.outputs:
                 return _whole_name(graph, readers, op.outputs[0], ACTIVATIONS[op.name], seen)
-            if op.name in ("pow", "square") or (op.name == "mul" and op.index not in sites):
+            if _is_power(graph, op, seen):
                 following = _tanh_after(graph, readers, op.outputs[0])
-                if following is not None and op.name == "pow":
+                if following is not None:
                     return following
             site = sites.get(index)
             straight = passes(graph, op) is not None or (
@@ -261,6 +298,14 @@ def activation_behind(graph: Graph, readers: list[list[int]], sites: dict[int, S
             seen.update(fresh)
             waiting += fresh
     return "linear"
+
+
+def _is_power(graph: Graph, op: Op, seen: set[int]) -> bool:
+    """A square or cube, or a product of a value with itself."""
+    refs = [arg for arg in op.args if isinstance(arg, Ref)]
+    return op.name in ("pow", "square") or (
+        op.name == "mul" and len(refs) == 2 and all(source(graph, v) in seen or v in seen for v in refs)
+    )
 
 
 _WHOLE = {"sigmoid": "silu", "tanh": "gelu", "erf": "gelu"}

@@ -5,6 +5,7 @@ bfloat16 where some operation refuses float32, else they are real. Each reads mo
 """
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -170,12 +171,24 @@ def _quietly(fake: FakeTensorMode | None) -> Generator[ExitStack]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(0)
+        stack.enter_context(_silent(logging.getLogger("torch._subclasses.fake_tensor")))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         if fake is not None:
             stack.enter_context(fake)
         yield stack
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Generator[None]:
+    """A way that fails is told by its error, not by a log."""
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def _stand_in(mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None) -> Callable[[Tensor], Tensor]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import LOOKUPS, NORMS, PRODUCTS, passes, source, weight_of
+from exnihilo.structure.operators import LOOKUPS, MAPS, NORMS, PRODUCTS, passes, source, weight_of
 from exnihilo.structure.weights import Weight, Weights
 
 _MOST_STEPS = 16
@@ -57,7 +57,35 @@ def sites_of(graph: Graph, weights: Weights) -> dict[int, Site]:
         site = _site(graph, weights, op, found)
         if site is not None:
             found[op.index] = site
-    return found
+    return {**_tables(graph, weights, found), **found}
+
+
+def _tables(graph: Graph, weights: Weights, found: dict[int, Site]) -> dict[int, Site]:
+    """Parameters that go through a map as data do: a table of positions, mapped by a weight of the stream."""
+    mapping = {site.weight.name for site in found.values() if site.kind is Kind.MAP and site.weight is not None}
+    tables: dict[int, Site] = {}
+    for op in graph.ops:
+        if op.name not in MAPS or not op.outputs or not graph.is_weight(op.outputs[0]):
+            continue
+        data, weight, bias = (op.arg(p) if p is not None else None for p in MAPS[op.name])
+        table, by = (weights.of(v) if isinstance(v, Ref) else None for v in (data, weight))
+        if table is not None and by is not None and (by.name in mapping or weights.of(bias) is not None):
+            kind = Kind.TOKEN if _asks(graph, op.outputs[0]) else Kind.LOOKUP
+            tables[op.index] = Site(kind=kind, op=op, data=None, weight=table, out=op.outputs[0])
+    return tables
+
+
+def _asks(graph: Graph, value: int) -> bool:
+    """Whether a value made of parameters is the first factor of a product with activations, as a learned query is."""
+    made = {value}
+    for op in graph.ops[graph.values[value].producer + 1 :]:
+        read = [arg for arg in op.args if isinstance(arg, Ref) and arg in made]
+        if not read:
+            continue
+        if any(graph.moves(v) for v in op.outputs):
+            return op.args[0] in made
+        made.update(op.outputs)
+    return False
 
 
 def site_behind(graph: Graph, sites: dict[int, Site], value: int) -> Site | None:
@@ -76,7 +104,7 @@ def _site(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Sit
         return None
     if (parts := weight_of(graph, op)) is not None:
         data, weight, bias = parts
-        second = op.name not in ("linear", "mkldnn_linear", "_mkldnn_linear") and weight > 0 and _is_second(op, weight)
+        second = op.name not in ("linear", "mkldnn_linear", "_mkldnn_linear") and _is_second(op, weight)
         return Site(
             kind=Kind.MAP,
             op=op,
@@ -119,14 +147,16 @@ def _product(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> 
 def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Site | None:
     read = [v for v in op.inputs if graph.is_weight(v)]
     moving = [v for v in op.inputs if graph.moves(v)]
-    if not read or not moving or passes(graph, op) is not None:
+    if not read or not moving:
         return None
     weight = weights.of(read[0])
+    if op.name in ("cat", "stack", "where", "copy", "update"):
+        return Site(kind=Kind.TOKEN, op=op, data=moving[0], weight=weight, out=op.outputs[0])
+    if passes(graph, op) is not None:
+        return None
     if op.name in ("add", "sub", "rsub"):
         origin = site_behind(graph, found, moving[0])
         return Site(kind=Kind.SHIFT, op=op, data=moving[0], weight=weight, out=op.outputs[0], origin=origin)
-    if op.name in ("cat", "stack", "where", "copy", "update"):
-        return Site(kind=Kind.TOKEN, op=op, data=moving[0], weight=weight, out=op.outputs[0])
     if op.name == "index":
         return Site(kind=Kind.LOOKUP, op=op, data=moving[0], weight=weight, out=op.outputs[0])
     return Site(kind=Kind.OTHER, op=op, data=moving[0], weight=weight, out=op.outputs[0])
@@ -160,11 +190,11 @@ def _shrinks_to(graph: Graph, factor: int, base: int) -> bool:
     shrunk = rooted = False
     value = factor
     for _ in range(_MOST_STEPS):
+        if shrunk and rooted and _centered(graph, value) == base:
+            return True
         op = graph.op_of(value)
         if op is None:
             return False
-        if shrunk and rooted and _centered(graph, value) == base:
-            return True
         shrunk, rooted = shrunk or op.name in _SHRINKS, rooted or op.name in _ROOTS
         handed = passes(graph, op)
         if handed is None and op.name not in _BETWEEN:

@@ -13,6 +13,9 @@ from torch import Tensor
 from exnihilo.layouts import Layout
 from exnihilo.structure.graph import Graph, Op, Ref
 
+# A parameter of up to this many elements is numbered where strides do not tell its order.
+_MOST_NUMBERED = 2**22
+_MULTIPLIES = frozenset({"mul", "div", "_weight_norm_interface", "_weight_norm"})
 _COPIES = frozenset({"clone", "contiguous", "_to_copy", "to", "detach", "alias", "lift_fresh", "copy"})
 _SHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand", "unfold"})
 _ORDERS = frozenset({"t", "transpose", "permute", "as_strided", "diagonal"})
@@ -26,10 +29,12 @@ class Weight:
 
     Args:
         name: Canonical name of the parameter; of several, the one whose size fits best.
-        seen: A stand-in for the parameter's memory with the strides of what was read; None where that is lost.
+        seen: A stand-in for the parameter's memory with the strides of what was read; where a copy in another order
+            lies between, the numbers of the parameter's elements themselves; None where that is lost.
         offset: A number that was added to it.
         computed: More than views, copies, a factor and an offset lie between.
         others: Further parameters that it was computed from.
+        factor: Of a computed weight that is a product of parameters: the smallest of them.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Weight:
     offset: float = 0.0
     computed: bool = False
     others: tuple[str, ...] = ()
+    factor: str | None = None
 
 
 class Weights:
@@ -67,7 +73,7 @@ class Weights:
         if not found:
             return None
         if len(found) > 1 or len(read) > 1:
-            return self._combined(found, value)
+            return self._combined(op, found, value)
         weight = found[0]
         if op.name in _COPIES:
             return weight
@@ -90,13 +96,16 @@ class Weights:
         same = weight.seen is not None and tuple(weight.seen.shape) == self._graph.shape(value)
         return weight.seen if same else None
 
-    def _combined(self, found: list[Weight], value: int) -> Weight:
+    def _combined(self, op: Op, found: list[Weight], value: int) -> Weight:
         size = prod(self._graph.shape(value))
         sizes = [prod(self._graph.shape(self._graph.parameters[weight.name])) for weight in found]
         main = max(range(len(found)), key=lambda i: (sizes[i] == size, sizes[i]))
         names = dict.fromkeys(n for weight in found for n in (weight.name, *weight.others))
         others = tuple(name for name in names if name != found[main].name)
-        return replace(found[main], computed=True, others=others, seen=self._like(found[main], value))
+        smallest = found[min(range(len(found)), key=lambda i: sizes[i])]
+        factor = (smallest.factor or smallest.name) if op.name in _MULTIPLIES else found[main].factor
+        seen = self._like(found[main], value)
+        return replace(found[main], computed=True, others=others, seen=seen, factor=factor)
 
     def _replayed(self, op: Op, seen: Tensor | None, value: int) -> Tensor | None:
         if seen is None or op.function is None:
@@ -104,10 +113,33 @@ class Weights:
         try:
             out = op.function(seen, *op.args[1:], **op.kwargs)
         except (RuntimeError, ValueError, TypeError):  # a view of a copy whose order the stand-in does not have
-            return None
+            if not seen.is_meta or seen.numel() > _MOST_NUMBERED:
+                return None
+            return self._replayed(op, _numbered(seen), value)
         if isinstance(out, Tensor):
             return out
         return out[op.outputs.index(value)]
+
+
+def _numbered(seen: Tensor) -> Tensor:
+    """The element numbers that a stand-in's strides say, as values."""
+    most = int(seen.storage_offset()) + sum((n - 1) * s for n, s in zip(seen.shape, seen.stride(), strict=True)) + 1
+    numbers = torch.arange(most).as_strided(seen.size(), seen.stride(), seen.storage_offset())
+    return numbers.contiguous()
+
+
+def ranges_read(shape: tuple[int, ...], weight: Weight, layout: Layout) -> tuple[tuple[int, int], ...] | None:
+    """The output units of a packed parameter that one operation read; None where it read all of them."""
+    seen = weight.seen
+    if seen is None or not seen.is_meta or len(layout.out_dims) != 1 or seen.dim() != len(shape):
+        return None
+    stride = prod(shape[layout.out_dims[0] + 1 :])
+    units = shape[layout.out_dims[0]]
+    lengths = [n for n, s in zip(seen.shape, seen.stride(), strict=True) if s == stride]
+    if len(lengths) != 1 or lengths[0] >= units:
+        return None
+    first = int(seen.storage_offset()) // stride % units
+    return ((first, first + lengths[0]),)
 
 
 def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layout:
@@ -152,6 +184,8 @@ def _guessed(shape: tuple[int, ...]) -> Layout:
 
 def _dims(shape: tuple[int, ...], seen: Tensor, dim: int) -> tuple[int, ...]:
     """The parameter's dims that lie in one dim of what was read; empty where its stride fits none."""
+    if not seen.is_meta:
+        return _varying(shape, seen.movedim(dim, 0).flatten(1)[:, 0])
     size, stride = seen.shape[dim], seen.stride(dim)
     strides = [prod(shape[i + 1 :]) for i in range(len(shape))]
     for last in reversed(range(len(shape))):
@@ -163,3 +197,9 @@ def _dims(shape: tuple[int, ...], seen: Tensor, dim: int) -> tuple[int, ...]:
                 covered *= shape[first]
             return tuple(range(first, last + 1))
     return ()
+
+
+def _varying(shape: tuple[int, ...], numbers: Tensor) -> tuple[int, ...]:
+    """The dims along which these elements of a parameter differ."""
+    places = torch.unravel_index(numbers, shape)
+    return tuple(dim for dim, place in enumerate(places) if bool((place != place[0]).any()))
