@@ -310,7 +310,7 @@ def _layout_of(owner: "nn.Module", leaf: str, shape: tuple[int, ...]) -> Layout:
     from torch import nn
 
     match owner:
-        case _ if len(shape) == 1:
+        case _ if len(shape) <= 1:
             return Layout.vector(*shape)
         case nn.Linear() if leaf == "weight":
             return Layout.linear(*shape)
