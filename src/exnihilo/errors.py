@@ -4,6 +4,11 @@
     ├── UnknownNameError      a scheme, activation, claim ... that does not exist   (also ValueError)
     ├── InvalidValueError     a value outside its range, or options that clash       (also ValueError)
     ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
+    ├── StructureFileError    a file that holds no structure                         (also ValueError)
+    ├── RecipeError           a recipe that makes no sense for a model                (also ValueError)
+    ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
+    ├── PlanFileError         a file that holds no plan                               (also ValueError)
+    ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
     ├── WorkerError           a worker process that died                             (also RuntimeError)
@@ -94,6 +99,36 @@ class LayoutError(ExnihiloError, ValueError):
     """A tensor that lacks the dims a scheme needs, or a shape that a layout cannot describe."""
 
     code = "layout"
+
+
+class StructureFileError(ExnihiloError, ValueError):
+    """A file or text that holds no structure, or one of another version."""
+
+    code = "structure-file"
+
+
+class RecipeError(ExnihiloError, ValueError):
+    """A recipe that makes no sense for a model, such as zero-residual where there is no residual branch."""
+
+    code = "recipe"
+
+
+class UnassignedError(ExnihiloError, ValueError):
+    """Parameters that no rule of a recipe covers."""
+
+    code = "unassigned"
+
+
+class PlanFileError(ExnihiloError, ValueError):
+    """A file or text that holds no plan, or one of another version."""
+
+    code = "plan-file"
+
+
+class StalePlanError(ExnihiloError, ValueError):
+    """A plan for another model, or for this one as it was before it changed."""
+
+    code = "stale-plan"
 
 
 class DataError(ExnihiloError, ValueError):
