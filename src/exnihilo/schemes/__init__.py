@@ -8,11 +8,13 @@ from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.scaled import scaled
 from exnihilo.schemes.scheme import Scheme
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
+from exnihilo.schemes.values import Values
 from exnihilo.schemes.variance_scaling import (
     VarianceScaling,
     he_normal,
@@ -46,6 +48,7 @@ __all__ = [
     "TorchDefault",
     "TruncatedNormal",
     "Uniform",
+    "Values",
     "VarianceScaling",
     "Zeros",
     "activation_named",
@@ -58,6 +61,7 @@ __all__ = [
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
+    "scaled",
     "scheme_named",
     "xavier_normal",
     "xavier_uniform",

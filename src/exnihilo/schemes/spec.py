@@ -187,7 +187,8 @@ def _literal(option: object) -> str:
     if isinstance(option, Scheme):
         return to_text(option)
     if isinstance(option, tuple):
-        return f"({', '.join(map(_literal, cast('tuple[object, ...]', option)))},)"
+        entries = [_literal(entry) for entry in cast("tuple[object, ...]", option)]
+        return f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
     if isinstance(option, int | bool | str | None):
         return repr(option)
     return repr(float(cast("Real", option)))  # a number of NumPy's says its type in its repr
