@@ -4,6 +4,7 @@
     ├── UnknownNameError      a scheme, activation, claim ... that does not exist   (also ValueError)
     ├── InvalidValueError     a value outside its range, or options that clash       (also ValueError)
     ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
+    ├── ReadError             a model that cannot be read                            (also RuntimeError)
     ├── StructureFileError    a file that holds no structure                         (also ValueError)
     ├── RecipeError           a recipe that makes no sense for a model                (also ValueError)
     ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
@@ -99,6 +100,12 @@ class LayoutError(ExnihiloError, ValueError):
     """A tensor that lacks the dims a scheme needs, or a shape that a layout cannot describe."""
 
     code = "layout"
+
+
+class ReadError(ExnihiloError, RuntimeError):
+    """A model that does not run on its example, or from whose run nothing can be read."""
+
+    code = "read"
 
 
 class StructureFileError(ExnihiloError, ValueError):

@@ -63,12 +63,12 @@ class Layout:
                 context=[f"out_dims={self.out_dims}, in_dims={self.in_dims}, kernel_dims={self.kernel_dims}"],
                 fix="Layout.linear(out=64, in_=32)",
             )
-        if min(self.shape, default=0) < 1:
+        if min(self.shape, default=1) < 1:
             raise LayoutError(
                 f"Shape {self.shape} of a {self.kind} layout has an empty dim; there is nothing to initialize.",
                 fix="give every dim at least one unit, such as Layout.linear(out=64, in_=32)",
             )
-        if self.groups < 1 or self.stacked < 1 or self.shape[self.packed_dim] % self.num_matrices:
+        if self.groups < 1 or self.stacked < 1 or (self.shape and self.shape[self.packed_dim] % self.num_matrices):
             raise LayoutError(
                 f"Dim {self.packed_dim} of shape {self.shape} cannot hold {self.num_matrices} equal matrices.",
                 context=[f"kind={self.kind}, groups={self.groups}, stacked={self.stacked}"],

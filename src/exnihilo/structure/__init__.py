@@ -1,3 +1,5 @@
 """Reads any ``nn.Module`` into a ``Structure``."""
 
-__all__: list[str] = []
+from exnihilo.structure.reader import read
+
+__all__ = ["read"]

@@ -1,0 +1,300 @@
+"""From a residual junction to a branch: its parameters, what ends it, where its norm stands, what it lies in."""
+
+from dataclasses import dataclass, field
+
+from exnihilo.structure.graph import Graph, Op, Ref
+from exnihilo.structure.junctions import Junction
+from exnihilo.structure.operators import ACTIVATIONS, PRODUCTS, SUMS, ZERO_AT_ZERO, is_attention, passes, source
+from exnihilo.structure.records import Branch, NormPlacement
+from exnihilo.structure.sites import Kind, Site, site_behind
+
+_PARALLEL = SUMS | {"cat", "stack"}
+_NOISE = frozenset({"bernoulli", "rand", "rand_like", "native_dropout", "uniform"})
+
+
+@dataclass
+class Tail:
+    """What was met on the way back from a branch's end, on all paths.
+
+    Args:
+        outputs: The last affine operation on each path.
+        maps: The last linear map on each path.
+        shifts: Parameters added behind the outputs.
+        scales: Parameters that multiply the branch behind the outputs.
+        gates: Maps from outside the branch whose outputs multiply it.
+        activation: The nonlinearity behind the outputs.
+        drop_path: The branch is multiplied by noise, one number a sample.
+        is_open: Some path ends in an operation that nothing can be said about.
+    """
+
+    outputs: list[Site] = field(default_factory=list)
+    maps: list[Site] = field(default_factory=list)
+    shifts: list[str] = field(default_factory=list)
+    scales: list[str] = field(default_factory=list)
+    gates: list[Site] = field(default_factory=list)
+    activation: str | None = None
+    drop_path: bool = False
+    is_open: bool = False
+
+
+def tails_of(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> list[Tail]:
+    """What ends each branch."""
+    return [_Back(graph, sites, junction).tail for junction in junctions]
+
+
+def branches_of(
+    graph: Graph, sites: dict[int, Site], junctions: list[Junction], tails: list[Tail]
+) -> tuple[Branch, ...]:
+    """A branch for each junction, in order."""
+    parents = _parents(graph, junctions)
+    continued = _continued(graph, junctions)
+    norms_of = _norms_by_data(graph, sites)
+    found: list[Branch] = []
+    for index, (junction, tail) in enumerate(zip(junctions, tails, strict=True)):
+        members = _names(sites[i] for i in junction.members if i in sites)
+        outputs = tail.outputs if not tail.is_open else []
+        found.append(
+            Branch(
+                index=index,
+                name=common_prefix(members),
+                shortcut=junction.kind,
+                shortcut_members=_names(sites[i] for i in junction.aside if i in sites),
+                members=members,
+                maps=_weights(tail.maps),
+                outputs=_unique([_zeroed(site) for site in outputs]),
+                output_biases=_unique([*tail.shifts, *(s.bias.name for s in outputs if s.bias)]) if outputs else (),
+                scales=_unique(tail.scales),
+                modulated_by=_weights(tail.gates),
+                ends_in=tail.activation,
+                drop_path=tail.drop_path,
+                norm=_placement(graph, sites, junction, outputs, continued, norms_of),
+                parent=parents[index],
+            )
+        )
+    return tuple(found)
+
+
+def common_prefix(names: tuple[str, ...]) -> str:
+    """The dotted parts that all names begin with, without the last part of any.
+
+    Example:
+        >>> common_prefix(("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"))
+        'blocks.0.mlp'
+    """
+    paths = [name.split(".")[:-1] for name in names]
+    shared: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared)
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _weights(sites: list[Site]) -> tuple[str, ...]:
+    return _unique([site.weight.name for site in sites if site.weight is not None])
+
+
+def _zeroed(site: Site) -> str:
+    """The parameter whose zeros make the operation's output zero: of a computed weight the factor, if it has one.
+
+    The direction of weight normalization divides by its own length; its magnitude does not.
+    """
+    weight = site.weight
+    assert weight is not None  # noqa: S101  # outputs are sites with a weight
+    return weight.factor or weight.name
+
+
+def _names(sites: object) -> tuple[str, ...]:
+    found: list[str] = []
+    for site in sites:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        for weight in (site.weight, site.bias):
+            if weight is not None:
+                found += [weight.name, *weight.others]
+    return _unique(found)
+
+
+def _parents(graph: Graph, junctions: list[Junction]) -> list[int | None]:
+    """The smallest branch that holds each junction, its fork included."""
+    owner: dict[int, int] = {}
+    for index in sorted(range(len(junctions)), key=lambda i: -len(junctions[i].members)):
+        for op in junctions[index].members:
+            owner[op] = index
+
+    def parent(junction: Junction) -> int | None:
+        found = owner.get(junction.op.index)
+        begins = graph.values[junction.fork].producer
+        return found if found is not None and begins >= graph.values[junctions[found].fork].producer else None
+
+    return [parent(junction) for junction in junctions]
+
+
+def _continued(graph: Graph, junctions: list[Junction]) -> set[int]:
+    """Values that a later junction takes as its fork or shortcut."""
+    return {source(graph, v) for junction in junctions for v in (junction.fork, junction.shortcut)}
+
+
+def _norms_by_data(graph: Graph, sites: dict[int, Site]) -> dict[int, Site]:
+    norms = (site for site in sites.values() if site.kind is Kind.NORM and site.data is not None)
+    return {source(graph, site.data): site for site in norms if site.data is not None}
+
+
+def _placement(
+    graph: Graph,
+    sites: dict[int, Site],
+    junction: Junction,
+    outputs: list[Site],
+    continued: set[int],
+    norms_of: dict[int, Site],
+) -> NormPlacement:
+    inside = [sites[i] for i in junction.members if i in sites and sites[i].kind is Kind.NORM]
+    fork = source(graph, junction.fork)
+    is_first = any(site.data is not None and source(graph, site.data) == fork for site in inside)
+    is_last = any(site.kind is Kind.NORM or _follows_norm(site) for site in outputs)
+    if is_first:
+        return "sandwich" if is_last else "pre"
+    end = junction.op.outputs[0]
+    if inside:
+        return "inner"
+    return "post" if end in norms_of and end not in continued else "none"
+
+
+class _Back:
+    """Walks back from the end of one branch."""
+
+    def __init__(self, graph: Graph, sites: dict[int, Site], junction: Junction) -> None:
+        self._graph, self._sites, self._fork = graph, sites, junction.fork
+        self._members = set(junction.members)
+        self.tail = Tail()
+        self._seen: set[tuple[int, bool]] = set()
+        self._waiting = [(end, False) for end in junction.branches]
+        while self._waiting:
+            self._step(*self._waiting.pop())
+
+    def _go(self, value: object, behind: bool) -> None:
+        if isinstance(value, int) and self._graph.moves(value) and self._graph.is_real(value):
+            self._waiting.append((int(value), behind))
+
+    def _step(self, value: int, behind: bool) -> None:
+        """One value of the branch; ``behind`` is set once the last affine operation of this path was met."""
+        if (value, behind) in self._seen or value == self._fork:
+            # Where a path of the branch is the stream itself, no parameter makes its end zero.
+            self.tail.is_open = self.tail.is_open or (value == self._fork and not behind)
+            return
+        self._seen.add((value, behind))
+        op = self._graph.op_of(value)
+        if op is None or op.index not in self._members:
+            return
+        site = self._sites.get(op.index)
+        if site is not None and site.kind in (Kind.MAP, Kind.NORM, Kind.SCALE, Kind.SHIFT):
+            self._affine(site, behind)
+        elif op.name in _PARALLEL and passes(self._graph, op) is None:
+            for read in op.inputs:
+                self._go(read, behind)
+        else:
+            self._other(op, behind)
+
+    def _affine(self, site: Site, behind: bool) -> None:
+        tail = self.tail
+        if site.kind is Kind.MAP:
+            tail.maps.append(site)
+            if not behind:
+                tail.outputs.append(site)
+            return
+        if site.kind is Kind.NORM and site.weight is not None and not behind:
+            tail.outputs.append(site)
+            behind = True
+        elif site.kind is Kind.SCALE and not behind and site.weight is not None:
+            if not _follows_norm(site):
+                tail.scales.append(site.weight.name)
+            if not site.weight.computed:
+                tail.outputs.append(site)
+                behind = True
+        elif site.kind is Kind.SHIFT and not behind and site.weight is not None:
+            tail.shifts.append(site.weight.name)
+        self._go(site.data, behind)
+
+    def _other(self, op: Op, behind: bool) -> None:
+        graph, tail = self._graph, self.tail
+        handed = passes(graph, op)
+        if handed is not None:
+            tail.drop_path = tail.drop_path or (not behind and _is_drop_path(graph, op))
+            self._go(handed, behind)
+        elif is_attention(op):
+            self._go(op.arg(2), behind)
+        elif op.name in ACTIVATIONS:
+            name = ACTIVATIONS[op.name]
+            if not behind:
+                tail.activation = tail.activation or name
+            if name in ZERO_AT_ZERO:
+                self._go(op.arg(0), behind)
+            else:
+                self._stop(op, behind)
+        elif op.name in PRODUCTS or op.name in ("bmm", "mm", "matmul", "baddbmm"):
+            self._product(op, behind)
+        else:
+            self._stop(op, behind)
+
+    def _stop(self, op: Op, behind: bool) -> None:
+        """Nothing behind this operation makes the branch zero; its maps are looked for all the same."""
+        self.tail.is_open = self.tail.is_open or not behind
+        for read in op.inputs:
+            self._go(read, True)
+
+    def _product(self, op: Op, behind: bool) -> None:
+        """Along the factor that is affine in the branch; a factor from elsewhere is a gate."""
+        graph = self._graph
+        factors = [v for v in op.args if isinstance(v, Ref) and graph.moves(v)][-2:]
+        outside = [v for v in factors if not self._is_inside(v)]
+        if outside and len(outside) < len(factors):
+            gates = [site_behind(graph, self._sites, v) for v in outside]
+            self.tail.gates += [site for site in gates if site is not None and site.kind is Kind.MAP]
+            factors = [v for v in factors if v not in outside]
+        straight = [v for v in factors if not self._is_bent(v)]
+        if straight:
+            self._go(straight[0], behind)
+        else:
+            self._stop(op, behind)
+
+    def _is_inside(self, value: int) -> bool:
+        op = self._graph.op_of(value)
+        return value == self._fork or (op is not None and op.index in self._members)
+
+    def _is_bent(self, value: int) -> bool:
+        """Whether a nonlinearity made the value, rather than a map, a norm, a sum or another product."""
+        op = self._graph.op_of(source(self._graph, value))
+        if op is None or op.index in self._sites or op.name in _PARALLEL or is_attention(op):
+            return False
+        return op.name not in PRODUCTS and op.name not in ("bmm", "mm", "matmul", "baddbmm")
+
+
+def _follows_norm(site: Site) -> bool:
+    return site.origin is not None and site.origin.kind is Kind.NORM and site.origin.weight is None
+
+
+def _is_drop_path(graph: Graph, op: Op) -> bool:
+    """A factor of noise with one number for each sample."""
+    if op.name not in PRODUCTS:
+        return False
+    refs = [arg for arg in op.args if isinstance(arg, Ref) and not graph.values[arg].from_parameter]
+    for value in refs:
+        shape = graph.shape(value)
+        if len(shape) > 1 and all(length == 1 for length in shape[1:]) and _is_noise(graph, value):
+            return True
+    return False
+
+
+def _is_noise(graph: Graph, value: int) -> bool:
+    for _ in range(8):
+        op = graph.op_of(value)
+        if op is None:
+            return False
+        if op.name in _NOISE:
+            return True
+        if not op.inputs:
+            return False
+        value = op.inputs[0]
+    return False

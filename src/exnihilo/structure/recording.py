@@ -1,0 +1,124 @@
+"""Records what a model computes: every operation below autograd, in order, with the tensors it read and wrote."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_RAND: Any = torch.ops.aten.rand.default
+_KEEPS = 1.0 - 2.0**-10
+# Fake tensors ask for their device through the dispatcher; that is no operation.
+COUNTED_OUT: frozenset[Any] = frozenset({torch.ops.prim.device.default})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One operation as it was called; its tensors are kept alive, so that their identities stay unique."""
+
+    function: OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+
+
+def settled(function: Any, out: Any) -> Any:
+    """The result of an operation; a single random number comes out as large as it can."""
+    if function is _RAND and out.numel() == 1 and not out.is_meta:
+        out.fill_(_KEEPS)
+    return out
+
+
+class Recorder(TorchDispatchMode):
+    """Appends every operation to ``events`` while it is active.
+
+    What is computed stays as it was, but for single random numbers that a model draws to decide whether a layer is
+    left out: they come out as large as they can, so that no layer is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the operation, then note it."""
+        out = settled(func, func(*args, **(kwargs or {})))
+        if func not in COUNTED_OUT:
+            self.events.append(Event(func, args, kwargs or {}, out))
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One run of a model.
+
+    Args:
+        events: The operations in order.
+        parameters: The run's tensor of each parameter, by canonical name.
+        buffers: Its buffers and other tensors that the model holds.
+        inputs: The tensors of the example.
+        outputs: The tensors of what the model returned.
+        reached: Canonical names of the parameters that a gradient of the outputs reaches.
+        linears: Canonical names of the weights of ``nn.RNNBase`` and ``nn.RNNCellBase`` modules.
+    """
+
+    events: list[Event]
+    parameters: dict[str, Tensor]
+    buffers: list[Tensor]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    reached: frozenset[str]
+    recurrent: frozenset[str] = field(default_factory=frozenset)
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in a nest of containers, dataclasses and plain objects, each once, in order."""
+    found: dict[int, Tensor] = {}
+    waiting, seen = [value], set[int]()
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, Tensor):
+            found.setdefault(id(item), item)
+            continue
+        if id(item) in seen or isinstance(item, str | bytes | int | float | bool | type(None)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list | tuple | set | frozenset):
+            waiting += item
+        elif not isinstance(item, torch.nn.Module | type):
+            leaves = tree_leaves(item)
+            waiting += leaves if leaves != [item] else vars(item).values() if hasattr(item, "__dict__") else ()
+    return list(found.values())
+
+
+def reached_by_gradient(outputs: list[Tensor], parameters: dict[str, Tensor]) -> frozenset[str]:
+    """The parameters that autograd's graph behind the outputs leads to; nothing is computed.
+
+    A checkpoint of the reentrant kind hides what lies inside it from the graph, so there a backward pass is run.
+    """
+    names = {id(tensor): name for name, tensor in parameters.items()}
+    found, seen, hidden = set[str](), set[Any](), False
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    found |= {names[id(output)] for output in outputs if id(output) in names}
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        hidden = hidden or type(node).__name__ == "CheckpointFunctionBackward"
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) in names:
+            found.add(names[id(variable)])
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    if hidden:
+        total = sum(output.sum() for output in outputs if output.grad_fn is not None)
+        total.backward()  # pyright: ignore[reportAttributeAccessIssue]  # some output has a grad_fn: it is a tensor
+        found |= {name for name, tensor in parameters.items() if tensor.grad is not None}
+    return frozenset(found)

@@ -1,0 +1,268 @@
+"""Runs a copy of a model without its weights, so that what it computes can be recorded; the model stays as it was.
+
+The copy's tensors have no memory (meta), else they pretend to lie on the model's device (fake), both tried again in
+bfloat16 where some operation refuses float32, else they are real. Each reads models that the others cannot.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from exnihilo.errors import ReadError
+from exnihilo.structure.names import canonical_names
+from exnihilo.structure.recording import Recorder, Recording, reached_by_gradient, tensors_in
+from exnihilo.structure.records import Mode, Reading
+
+# A buffer this small keeps its values on a fake run, so that a model may ask for them.
+_KEPT_ELEMENTS = 2**16
+# What has no memory costs none to keep; a real run keeps every activation.
+_WAYS: tuple[tuple[Mode, torch.dtype | None], ...] = (
+    ("meta", None),
+    ("fake", None),
+    ("meta", torch.bfloat16),
+    ("fake", torch.bfloat16),
+    ("real", None),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A recording, how it was made, and what the model returned."""
+
+    recording: Recording
+    reading: Reading
+
+
+def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "fake", "real")) -> Run:
+    """Record one forward pass, in the first way that works.
+
+    Args:
+        model: Any module; it is not run itself, nor changed.
+        example: What the model is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
+        modes: The ways that may be tried.
+
+    Raises:
+        ReadError: The model does not run on the example in any way, has a parameter without a shape, or returns
+            nothing that depends on a parameter.
+    """
+    _require_shapes(model)
+    failures: list[str] = []
+    last: Exception | None = None
+    for training in dict.fromkeys((model.training, False)):
+        for mode, dtype in _WAYS:
+            if mode not in modes or (mode == "real" and _is_on_meta(model)):
+                continue
+            try:
+                return _recorded(model, example, mode, dtype, training, tuple(failures))
+            except Exception as error:  # whatever a model's own code raises: the next way may do
+                last = error
+                kind = f"{mode}{', bfloat16' if dtype else ''}{'' if training == model.training else ', eval mode'}"
+                failures.append(f"{kind}: {_said(error)}")
+    raise ReadError(
+        f"{type(model).__name__} does not run on the example: {_said(last)}",
+        context=[*_reached(last), f"example: {_described(example)}", *(f"tried {failure}" for failure in failures)],
+        fix="pass what the model's forward takes: read(model, (x, mask)), or read(model, {'input_ids': ids})",
+    )
+
+
+def _require_shapes(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise ReadError(
+                f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
+                context=["a lazy module learns its shape from the first input"],
+                fix="run the model once on a batch, then read it",
+            )
+
+
+def _is_on_meta(model: nn.Module) -> bool:
+    return any(parameter.is_meta for parameter in model.parameters())
+
+
+def _said(error: Exception | None) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200] if text else ''}"
+
+
+def _reached(error: Exception | None) -> list[str]:
+    """The deepest module whose forward was running."""
+    frame = error.__traceback__ if error is not None else None
+    deepest = None
+    while frame is not None:
+        owner = frame.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            deepest = type(owner).__name__
+        frame = frame.tb_next
+    return [f"it got as far as a {deepest}"] if deepest else []
+
+
+def _described(example: Any) -> str:
+    tensors = tensors_in(example)
+    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')} on {t.device}" for t in tensors)
+    return shapes or f"{type(example).__name__} without tensors"
+
+
+def _recorded(
+    model: nn.Module, example: Any, mode: Mode, dtype: torch.dtype | None, training: bool, failures: tuple[str, ...]
+) -> Run:
+    fake = FakeTensorMode(allow_non_fake_inputs=True) if mode == "fake" else None
+    twin = copy_of(model, _stand_in(mode, dtype, fake))
+    twin.train(training) if training != model.training else None
+    inputs = tree_map(partial(_input, mode=mode, dtype=dtype, fake=fake), example)
+    canonical = canonical_names(model)
+    parameters = _by_canonical(twin, canonical)
+    held = [t for module in twin.modules() for t in module.__dict__.values() if isinstance(t, Tensor)]
+    with _quietly(fake) as stack:
+        recorder = stack.enter_context(Recorder())
+        output = call(unwrapped(twin), inputs)
+    outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
+    with _quietly(None):
+        reached = reached_by_gradient(outputs, parameters)
+    recording = Recording(
+        events=recorder.events,
+        parameters=parameters,
+        buffers=[*twin.buffers(), *held],
+        inputs=tensors_in(inputs),
+        outputs=outputs,
+        reached=reached,
+        recurrent=_recurrent(model, canonical),
+    )
+    dtypes = dict.fromkeys(str(p.dtype).removeprefix("torch.") for p in parameters.values())
+    reading = Reading(
+        mode=mode,
+        dtype=", ".join(dtypes),
+        training=training,
+        num_ops=len(recorder.events),
+        failures=failures,
+    )
+    return Run(recording=recording, reading=reading)
+
+
+def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training: bool) -> None:
+    """Run a copy with its real values under a mode of one's own; the model stays as it was.
+
+    Raises:
+        ReadError: The model lies on the meta device, and so has no values.
+    """
+    if _is_on_meta(model):
+        raise ReadError(
+            f"{type(model).__name__} has parameters on the meta device, and so no values to look at.",
+            fix="materialize the model first: model.to_empty(device='cpu'), then apply a plan or load a checkpoint",
+        )
+    twin = copy_of(model, _stand_in("real", None, None)).train(training)
+    inputs = tree_map(partial(_input, mode="real", dtype=None, fake=None), example)
+    with _quietly(None) as stack:
+        stack.enter_context(mode)
+        call(unwrapped(twin), inputs)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside data-parallel wrappers, whose forward would talk to other devices."""
+    while isinstance(model, DataParallel | DistributedDataParallel):
+        model = model.module
+    return model
+
+
+def call(model: nn.Module, example: Any) -> Any:
+    """Call a model on an example: a dict is keyword arguments, a tuple or list is positional ones."""
+    if isinstance(example, dict):
+        return model(**example)
+    return model(*example) if isinstance(example, tuple | list) else model(example)
+
+
+@contextmanager
+def _quietly(fake: FakeTensorMode | None) -> Generator[ExitStack]:
+    """Gradients on, compiled modules eager, warnings silent, random state put back."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(0)
+        stack.enter_context(_silent(logging.getLogger("torch._subclasses.fake_tensor")))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if fake is not None:
+            stack.enter_context(fake)
+        yield stack
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Generator[None]:
+    """A way that fails is told by its error, not by a log."""
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
+
+
+def _stand_in(mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None) -> Callable[[Tensor], Tensor]:
+    def stand_in(tensor: Tensor) -> Tensor:
+        cast = dtype if dtype is not None and tensor.dtype == torch.float32 else tensor.dtype
+        if mode == "meta":
+            return torch.empty_like(tensor, device="meta", dtype=cast).detach()
+        small = not isinstance(tensor, nn.Parameter) and tensor.numel() <= _KEPT_ELEMENTS and not tensor.is_meta
+        if mode == "real" or fake is None or small:
+            return tensor.detach().clone().to(cast)
+        with torch.no_grad():
+            return fake.from_tensor(tensor.detach()).to(cast)
+
+    return stand_in
+
+
+def _input(leaf: Any, *, mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None) -> Any:
+    if not isinstance(leaf, Tensor):
+        return leaf
+    cast = dtype if dtype is not None and leaf.dtype == torch.float32 else leaf.dtype
+    if mode == "meta":
+        return torch.empty_like(leaf, device="meta", dtype=cast).detach()
+    if mode == "fake" and fake is not None:
+        return fake.from_tensor(leaf.detach().to(cast))
+    return leaf.detach().clone().to(cast)
+
+
+def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of a model whose tensors are replaced: everything else is its own, hooks included.
+
+    Every parameter of the copy asks for a gradient, so that what is frozen and what is detached are told apart.
+    """
+    replaced: dict[int, Any] = {}
+    for parameter in model.parameters():
+        made = nn.Parameter(stand_in(parameter), requires_grad=parameter.is_floating_point())
+        replaced[id(parameter)] = made
+    for buffer in model.buffers():
+        replaced[id(buffer)] = stand_in(buffer)
+    for module in model.modules():
+        for value in module.__dict__.values():
+            if isinstance(value, Tensor):
+                replaced.setdefault(id(value), stand_in(value))
+    return copy.deepcopy(model, replaced)
+
+
+def _by_canonical(twin: nn.Module, canonical: dict[str, str]) -> dict[str, Tensor]:
+    """The twin's parameters, each once, under the first of its names."""
+    return {canonical[path]: parameter for path, parameter in twin.named_parameters()}
+
+
+def _recurrent(model: nn.Module, canonical: dict[str, str]) -> frozenset[str]:
+    return frozenset(
+        canonical[f"{path}.{name}" if path else name]
+        for path, module in model.named_modules()
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        for name, _ in module.named_parameters(recurse=False)
+        if name.startswith("weight_")
+    )

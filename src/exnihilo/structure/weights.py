@@ -1,0 +1,206 @@
+"""From the weight that an operation reads back to the parameter that it is made of, and which dims are which.
+
+The views between them are replayed on a stand-in without memory whose strides count elements of the parameter: so its
+strides tell, for each dim of what the operation read, the dims of the parameter that lie in it.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from exnihilo.layouts import Layout
+from exnihilo.structure.graph import Graph, Op, Ref
+from exnihilo.structure.operators import NORMS
+
+# A parameter of up to this many elements is numbered where strides do not tell its order.
+_MOST_NUMBERED = 2**22
+_MULTIPLIES = frozenset({"mul", "div", "_weight_norm_interface", "_weight_norm", *NORMS})
+_COPIES = frozenset({"clone", "contiguous", "_to_copy", "to", "detach", "alias", "lift_fresh", "copy"})
+_SHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand", "unfold"})
+_ORDERS = frozenset({"t", "transpose", "permute", "as_strided", "diagonal"})
+_PARTS = frozenset({"select", "slice", "split", "split_with_sizes", "unbind", "chunk", "narrow"})
+_VIEWS = _SHAPES | _ORDERS | _PARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What an operation read: a parameter, directly or computed.
+
+    Args:
+        name: Canonical name of the parameter; of several, the one whose size fits best.
+        seen: A stand-in for the parameter's memory with the strides of what was read; where a copy in another order
+            lies between, the numbers of the parameter's elements themselves; None where that is lost.
+        offset: A number that was added to it.
+        computed: More than views, copies, a factor and an offset lie between.
+        others: Further parameters that it was computed from.
+        factor: Of a computed weight that is a product of parameters: the smallest of them.
+    """
+
+    name: str
+    seen: Tensor | None
+    offset: float = 0.0
+    computed: bool = False
+    others: tuple[str, ...] = ()
+    factor: str | None = None
+
+
+class Weights:
+    """Traces the weights of one graph, each once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._known: dict[int, Weight | None] = {}
+
+    def of(self, value: int | None) -> Weight | None:
+        """The parameter behind a value; None where the value is made of none, or of the input too."""
+        if value is None or not self._graph.is_weight(value):
+            return None
+        if value not in self._known:
+            self._known[value] = self._trace(value)
+        return self._known[value]
+
+    def _trace(self, value: int) -> Weight | None:
+        leaf = self._graph.values[value]
+        if leaf.leaf == "parameter":
+            stand_in = torch.empty(leaf.shape, device="meta")
+            return Weight(leaf.name, stand_in)
+        op = self._graph.op_of(value)
+        if op is None:
+            return None
+        read = [v for v in dict.fromkeys(op.inputs) if self._graph.is_weight(v)]
+        found = [weight for v in read if (weight := self.of(v)) is not None]
+        if not found:
+            return None
+        if len(found) > 1 or len(read) > 1:
+            return self._combined(op, found, value)
+        weight = found[0]
+        if op.name in _COPIES:
+            return weight
+        if op.name in _VIEWS:
+            return replace(weight, seen=self._replayed(op, weight.seen, value))
+        if op.name in ("add", "sub") and not isinstance(op.arg(1), Ref) and isinstance(op.arg(0), Ref):
+            return replace(weight, offset=weight.offset + float(op.arg(1)) * (1 if op.name == "add" else -1))
+        if op.name == "add" and (added := self._number(op)) is not None:
+            return replace(weight, offset=weight.offset + added)
+        if op.name in ("mul", "div") and len(op.inputs) == 1:
+            return weight
+        return replace(weight, computed=True, seen=self._like(weight, value))
+
+    def _number(self, op: Op) -> float | None:
+        """The number added where it came as a tensor of one element that is 1, as ``1 + w`` compiles to."""
+        return 1.0 if not isinstance(op.arg(0), Ref) and op.arg(0) == 1 else None
+
+    def _like(self, weight: Weight, value: int) -> Tensor | None:
+        """Computed elementwise, a weight keeps its places."""
+        same = weight.seen is not None and tuple(weight.seen.shape) == self._graph.shape(value)
+        return weight.seen if same else None
+
+    def _combined(self, op: Op, found: list[Weight], value: int) -> Weight:
+        size = prod(self._graph.shape(value))
+        sizes = [prod(self._graph.shape(self._graph.parameters[weight.name])) for weight in found]
+        main = max(range(len(found)), key=lambda i: (sizes[i] == size, sizes[i]))
+        names = dict.fromkeys(n for weight in found for n in (weight.name, *weight.others))
+        others = tuple(name for name in names if name != found[main].name)
+        smallest = found[min(range(len(found)), key=lambda i: sizes[i])]
+        factor = (smallest.factor or smallest.name) if op.name in _MULTIPLIES else found[main].factor
+        seen = self._like(found[main], value)
+        return replace(found[main], computed=True, others=others, seen=seen, factor=factor)
+
+    def _replayed(self, op: Op, seen: Tensor | None, value: int) -> Tensor | None:
+        if seen is None or op.function is None:
+            return None
+        try:
+            out = op.function(seen, *op.args[1:], **op.kwargs)
+        except (RuntimeError, ValueError, TypeError):  # a view of a copy whose order the stand-in does not have
+            if not seen.is_meta or seen.numel() > _MOST_NUMBERED:
+                return None
+            return self._replayed(op, _numbered(seen), value)
+        if isinstance(out, Tensor):
+            return out
+        return out[op.outputs.index(value)]
+
+
+def _numbered(seen: Tensor) -> Tensor:
+    """The element numbers that a stand-in's strides say, as values."""
+    most = int(seen.storage_offset()) + sum((n - 1) * s for n, s in zip(seen.shape, seen.stride(), strict=True)) + 1
+    numbers = torch.arange(most).as_strided(seen.size(), seen.stride(), seen.storage_offset())
+    return numbers.contiguous()
+
+
+def ranges_read(shape: tuple[int, ...], weight: Weight, layout: Layout) -> tuple[tuple[int, int], ...] | None:
+    """The output units of a packed parameter that one operation read; None where it read all of them."""
+    seen = weight.seen
+    if seen is None or not seen.is_meta or len(layout.out_dims) != 1 or seen.dim() != len(shape):
+        return None
+    stride = prod(shape[layout.out_dims[0] + 1 :])
+    units = shape[layout.out_dims[0]]
+    lengths = [n for n, s in zip(seen.shape, seen.stride(), strict=True) if s == stride]
+    if len(lengths) != 1 or lengths[0] >= units:
+        return None
+    first = int(seen.storage_offset()) // stride % units
+    return ((first, first + lengths[0]),)
+
+
+def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layout:
+    """The layout of a parameter that a matrix product or a convolution reads.
+
+    Args:
+        is_second: The weight is the second factor, ``(in, out)``; else ``(out, in)``.
+    """
+    shape = graph.shape(graph.parameters[weight.name])
+    if op.name.endswith("convolution") and len(shape) > 2:
+        transposed, groups = bool(op.arg(6, False)), int(op.arg(8, 1))
+        if transposed:
+            return Layout.conv_transpose(shape[0], shape[1] * groups, shape[2:], groups)
+        return Layout.conv(shape[0], shape[1] * groups, shape[2:], groups)
+    if op.name == "_trilinear" and len(shape) == 3:
+        return Layout.bilinear(*shape)
+    if weight.seen is None or weight.seen.dim() < 2:
+        return _guessed(shape)
+    last, before = weight.seen.dim() - 1, weight.seen.dim() - 2
+    out, in_ = (last, before) if is_second else (before, last)
+    out_dims, in_dims = (_dims(shape, weight.seen, dim) for dim in (out, in_))
+    rest = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims and shape[dim] > 1)
+    if not out_dims or not in_dims or set(out_dims) & set(in_dims) or len(rest) > 1:
+        return _guessed(shape)
+    ones = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims + rest)
+    return Layout(
+        kind="packed" if rest else "linear",
+        shape=shape,
+        out_dims=tuple(sorted((*rest, *out_dims, *ones))),
+        in_dims=in_dims,
+        stacked=shape[rest[0]] if rest else 1,
+        packed_dim=rest[0] if rest else 0,
+    )
+
+
+def _guessed(shape: tuple[int, ...]) -> Layout:
+    """PyTorch's own order where the dims cannot be followed: out first."""
+    if len(shape) < 2:
+        return Layout.vector(*shape)
+    return Layout(kind="linear", shape=shape, out_dims=(0,), in_dims=tuple(range(1, len(shape))))
+
+
+def _dims(shape: tuple[int, ...], seen: Tensor, dim: int) -> tuple[int, ...]:
+    """The parameter's dims that lie in one dim of what was read; empty where its stride fits none."""
+    if not seen.is_meta:
+        return _varying(shape, seen.movedim(dim, 0).flatten(1)[:, 0])
+    size, stride = seen.shape[dim], seen.stride(dim)
+    strides = [prod(shape[i + 1 :]) for i in range(len(shape))]
+    for last in reversed(range(len(shape))):
+        if strides[last] == stride and shape[last] > 1:
+            first = last
+            covered = shape[last]
+            while covered < size and first > 0:
+                first -= 1
+                covered *= shape[first]
+            return tuple(range(first, last + 1))
+    return ()
+
+
+def _varying(shape: tuple[int, ...], numbers: Tensor) -> tuple[int, ...]:
+    """The dims along which these elements of a parameter differ."""
+    places = torch.unravel_index(numbers, shape)
+    return tuple(dim for dim, place in enumerate(places) if bool((place != place[0]).any()))
