@@ -30,39 +30,8 @@ glorot_uniform = xavier_uniform
 kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
-__all__ = [
-    "ACTIVATIONS",
-    "ALIASES",
-    "SCHEMES",
-    "Activation",
-    "Constant",
-    "DeltaOrthogonal",
-    "Dirac",
-    "Identity",
-    "Noisy",
-    "Normal",
-    "Ones",
-    "Orthogonal",
-    "Scheme",
-    "Sparse",
-    "TorchDefault",
-    "TruncatedNormal",
-    "Uniform",
-    "Values",
-    "VarianceScaling",
-    "Zeros",
-    "activation_named",
-    "gain",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "scaled",
-    "scheme_named",
-    "xavier_normal",
-    "xavier_uniform",
-]
+__all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
+__all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sparse", "TorchDefault", "TruncatedNormal"]
+__all__ += ["Uniform", "Values", "VarianceScaling", "Zeros", "activation_named", "gain", "glorot_normal"]
+__all__ += ["glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform", "lecun_normal"]
+__all__ += ["lecun_uniform", "scaled", "scheme_named", "xavier_normal", "xavier_uniform"]
