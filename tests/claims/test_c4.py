@@ -1,4 +1,4 @@
-"""The verdict on C4 follows the winners of the cells: two cells that share none support their part of the statement."""
+"""The verdict on C4 follows the winners of the places: two that share none support their part of the statement."""
 
 from worlds import found_in, verdict_in
 
@@ -65,7 +65,7 @@ def test_a_higher_mean_that_is_not_shown_to_be_better_leaves_two_winners_and_the
 
     answer = CLAIM.answer(found_in(CLAIM, world))
     assert answer.verdict == "undecided"
-    assert "in 0 cells there is just one winner" in answer.finding
+    assert "in 0 places there is just one winner" in answer.finding
 
 
 def test_a_winner_that_changes_in_one_pair_of_tasks_is_enough() -> None:

@@ -209,7 +209,7 @@ def test_rates_are_chosen_by_validation_data_alone() -> None:
     assert {run.lr for run in records if not is_tuning(run)} == {0.1, 1.0, 3.0}
 
 
-def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_cell() -> None:
+def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_place() -> None:
     other = Network(depth=1, width=8)
     study = study_with(starts=(SMALL, XAVIER), networks=(Network(depth=2, width=8), other))
 
@@ -232,7 +232,7 @@ def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_cell() ->
         (2, start): [0.01, 0.1, 1.0, 10.0, 100.0] for start in study.arms
     }
     assert all(rates[1, start] == [0.01, 0.1, 1.0] for start in study.arms)
-    chosen = {(cell.network.depth, start): lr for (cell, start), lr in chosen_rates(study, records).items()}
+    chosen = {(place.network.depth, start): lr for (place, start), lr in chosen_rates(study, records).items()}
     assert chosen[2, SMALL] in (10.0, 100.0)
     assert chosen[2, XAVIER] == chosen[1, XAVIER] == 0.1
 
@@ -473,12 +473,12 @@ def test_a_study_that_finds_all_its_runs_finished_asks_for_what_it_would_have_as
 def test_the_runs_of_a_study_that_has_just_begun_are_those_it_asked_for() -> None:
     study = study_with()
     asked = pending(study, {})
-    judging = study.run(study.cells[0], HE, 0.1, study.judging_seed(0))
+    judging = study.run(study.places[0], HE, 0.1, study.judging_seed(0))
     records = {run: record_of(run) for run in (*asked[:3], judging)}
     assert runs_of(study, records) == asked[:3]  # the rate of the judging run is not chosen yet
 
 
-def test_optimizers_and_tasks_make_cells_of_their_own() -> None:
+def test_optimizers_and_tasks_make_places_of_their_own() -> None:
     study = study_with(tasks=("digits", "wine"), optimizers=(Optimizer(), Optimizer(name="adam")), looks=(8,))
     _, records = finished(study)
     assert len(judge(study, records)) == 4

@@ -23,8 +23,7 @@ from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 TRAINED = "C1 zeros by activation"
 DEEP = "C1 gradients by depth"
@@ -95,7 +94,7 @@ def _works(found: Found) -> list[Cell]:
     supports = {"better": True, "equivalent": True, "worse": False, "undecided": None}
     return [
         cell_of(
-            place(WORKS, comparison.cell.task, comparison.cell.network.activation),
+            place(WORKS, comparison.place.task, comparison.place.network.activation),
             verdict,
             f"Zero minus Xavier: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -171,7 +170,7 @@ def _finding(cells: Sequence[Cell], works: Sequence[Cell]) -> str:
 
 
 def _places(found: Found, study: str, activation: str) -> list[Place]:
-    return [spot for spot in found.studies[study].cells if spot.network.activation == activation]
+    return [spot for spot in found.studies[study].places if spot.network.activation == activation]
 
 
 def _networks(found: Found, activation: str) -> list[Network]:
@@ -180,7 +179,7 @@ def _networks(found: Found, activation: str) -> list[Network]:
 
 
 def _deep_runs(found: Found, network: Network) -> list[RunRecord]:
-    spots = [spot for spot in found.studies[DEEP].cells if spot.network == network]
+    spots = [spot for spot in found.studies[DEEP].places if spot.network == network]
     return [record for spot in spots for record in found.judged(DEEP, spot, ZERO)]
 
 
@@ -190,7 +189,7 @@ def _steps(record: RunRecord) -> range:
 
 def _accuracies(found: Found) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for spot in found.studies[TRAINED].cells:
+    for spot in found.studies[TRAINED].places:
         zero, other = (found.judged(TRAINED, spot, start) for start in (ZERO, OTHER))
         rows.append(
             (

@@ -19,8 +19,7 @@ from exnihilo.claims.networks import deep, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start, Verdict
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 TRAINED, BEGUN = "C2 range of random weights", "C2 random weights before training"
 NETWORK, SATURATING = deep(), deep("tanh")
@@ -75,7 +74,7 @@ def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
     runs = {
         (spot.task, start): found.judged(TRAINED, spot, start)
-        for spot in found.studies[TRAINED].cells
+        for spot in found.studies[TRAINED].places
         for start in (*RANDOM, *ALIKE)
     }
     loss = _contrasts(
@@ -110,7 +109,7 @@ def _contrasts(
 
 
 def _begun(found: Found, network: Network, std: float) -> list[RunRecord]:
-    spots: list[Place] = [spot for spot in found.studies[BEGUN].cells if spot.network == network]
+    spots: list[Place] = [spot for spot in found.studies[BEGUN].places if spot.network == network]
     start = Start(name="normal", value=std)
     return [record for spot in spots for record in found.judged(BEGUN, spot, start)]
 
@@ -219,7 +218,7 @@ def _score(record: RunRecord) -> float:
 
 
 def _table(found: Found, runs: Runs) -> Table:
-    spots = {spot.task: spot for spot in found.studies[TRAINED].cells}
+    spots = {spot.task: spot for spot in found.studies[TRAINED].places}
     rows: list[tuple[Value, ...]] = []
     for (task, start), records in runs.items():
         alive = [record.train_loss[-1] for record in records if not record.diverged]

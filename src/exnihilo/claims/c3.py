@@ -140,13 +140,13 @@ def _trained(found: Found, clause: str) -> list[tuple[Cell, Network]]:
     return [
         (
             cell_of(
-                place(clause, short_label(comparison.cell.network), comparison.cell.task),
+                place(clause, short_label(comparison.place.network), comparison.place.task),
                 verdict,
                 f"Xavier minus {comparison.baseline.label}: {100 * verdict.estimate:+.1f} points of test accuracy "
                 f"({verdict.outcome}).",
                 supports=supports[verdict.outcome],
             ),
-            comparison.cell.network,
+            comparison.place.network,
         )
         for study in (AGAINST_HE, AGAINST_WIDE)
         for comparison, verdict in found.verdicts(study)

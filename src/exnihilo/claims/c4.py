@@ -11,10 +11,9 @@ from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Outcome, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
-RANKED, SHOWN = "C4 starts by cell", "C4 zeros by cell"
+RANKED, SHOWN = "C4 starts by place", "C4 zeros by place"
 # Wide weights are the wrong start of a ReLU network, and keep the signal of a deep sigmoid network alive.
 STARTS = (
     Start(name="xavier_normal"),
@@ -30,7 +29,7 @@ TASK, NETWORK, ACTIVATION = "with the task", "with the network", "with the activ
 
 
 class Contrast(NamedTuple):
-    """One start against another in one cell, from the first one's side."""
+    """One start against another in one place, from the first one's side."""
 
     estimate: float
     interval: tuple[float, float]
@@ -41,7 +40,7 @@ Contrasts = Mapping[tuple[Place, Start, Start], Contrast]
 
 
 class Ranking(NamedTuple):
-    """The starts of one cell.
+    """The starts of one place.
 
     Args:
         order: By mean test accuracy, the highest first.
@@ -59,7 +58,7 @@ Means = Mapping[tuple[Place, Start], float]
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
-    """Every start in every cell, each at its own rate; zeros beside them on fewer seeds."""
+    """Every start in every place, each at its own rate; zeros beside them on fewer seeds."""
 
     def study(name: str, starts: Sequence[Start], looks: tuple[int, ...]) -> Study:
         return preset.study(
@@ -76,7 +75,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 
 def read(found: Found) -> Reading:
     """A cell for each part: two places that differ in it alone and share no winner support it."""
-    places = found.studies[RANKED].cells
+    places = found.studies[RANKED].places
     means = {
         (spot, start): mean(map(_score, found.judged(study, spot, start)))
         for study, starts in ((RANKED, STARTS), (SHOWN, (ZERO,)))
@@ -103,10 +102,10 @@ def _score(record: RunRecord) -> float:
 
 
 def _contrasts(found: Found) -> Contrasts:
-    """Each start against each other in each cell, as one family, from both sides."""
+    """Each start against each other in each place, as one family, from both sides."""
     names = {
         (spot, one, other): f"{one.label} vs {other.label}: {_label(spot)}"
-        for spot in found.studies[RANKED].cells
+        for spot in found.studies[RANKED].places
         for one, other in combinations(STARTS, 2)
     }
     sides = {
@@ -141,7 +140,7 @@ def _ranking(spot: Place, means: Means, contrasts: Contrasts) -> Ranking:
 
 
 def _pairs(places: Iterable[Place]) -> Mapping[str, list[tuple[Place, Place]]]:
-    """The pairs of cells that differ in one part of the statement alone."""
+    """The pairs of places that differ in one part of the statement alone."""
     both = list(combinations(places, 2))
     across = {
         part: [(a, b) for a, b in both if a.task == b.task and {a.network, b.network} == set(networks)]
@@ -161,11 +160,11 @@ def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -
             f", such as from {_named(rankings[a].winners)} ({_label(a)}) to {_named(rankings[b].winners)} ({_label(b)})"
         )
     return Cell(
-        where=place(part, f"{len(pairs)} pairs of cells"),
+        where=place(part, f"{len(pairs)} pairs of places"),
         supports=True if changed else False if stays else None,
         n=LOOKS[0],
         finding=(
-            f"The winner changes in {len(changed)} of {len(pairs)} pairs of cells that differ in it alone{example}."
+            f"The winner changes in {len(changed)} of {len(pairs)} pairs of places that differ in it alone{example}."
         ),
     )
 
@@ -185,8 +184,8 @@ def _finding(cells: Sequence[Cell], rankings: Rankings) -> str:
     counts = [f"{start.label} in {sum(start in of.winners for of in rankings.values())}" for start in STARTS]
     alone = sum(len(of.winners) == 1 for of in rankings.values())
     return (
-        f"The best start {listed(parts)}. Of {len(rankings)} cells, each start is a winner, not worse than the highest "
-        f"mean by the tests, so often: {listed(counts)}; in {alone} cells there is just one winner."
+        f"The best start {listed(parts)}. Of {len(rankings)} places, each start is a winner, not worse than the "
+        f"highest mean by the tests, so often: {listed(counts)}; in {alone} places there is just one winner."
     )
 
 
@@ -226,7 +225,7 @@ def _outcomes(contrasts: Contrasts) -> Table:
         seen = [of.outcome for (_, a, b), of in contrasts.items() if (a, b) == (one, other)]
         rows.append((one.label, other.label, *(seen.count(name) for name in names)))
     return Table(
-        title="Each start against each other: in how many cells its test accuracy is better, equivalent or worse",
+        title="Each start against each other: in how many places its test accuracy is better, equivalent or worse",
         columns=("start", "against", *names),
         rows=tuple(rows),
     )
@@ -234,18 +233,18 @@ def _outcomes(contrasts: Contrasts) -> Table:
 
 def _heatmap(means: Means) -> Figure:
     return Figure(
-        name="c4-cells",
-        title="Test accuracy of each start in each cell",
+        name="c4-places",
+        title="Test accuracy of each start in each place",
         caption=(
             f"Mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}), each start at the rate tuned for it in "
-            "the cell; a diverged run counts as 0."
+            "the place; a diverged run counts as 0."
         ),
         mark="heatmap",
         x=Axis(field="start", title="start", kind="nominal"),
-        y=Axis(field="cell", title="network and task", kind="nominal"),
+        y=Axis(field="place", title="network and task", kind="nominal"),
         color=Axis(field="accuracy", title="test accuracy"),
         rows=tuple(
-            {"start": start.label, "cell": _label(spot), "accuracy": means[spot, start]}
+            {"start": start.label, "place": _label(spot), "accuracy": means[spot, start]}
             for spot in _by_network(dict.fromkeys(spot for spot, _ in means))
             for start in (*STARTS, ZERO)
         ),
@@ -270,9 +269,9 @@ def _intervals(rankings: Rankings, contrasts: Contrasts) -> Figure:
     ]
     return Figure(
         name="c4-contrasts",
-        title="The start with the highest mean in each cell against each other start",
+        title="The start with the highest mean in each place against each other start",
         caption=(
-            "Mean paired difference over seeds with its interval, corrected for all pairs of starts in all cells. "
+            "Mean paired difference over seeds with its interval, corrected for all pairs of starts in all places. "
             "Where it is not better, the other start is a winner too."
         ),
         mark="interval",
@@ -293,10 +292,10 @@ CLAIM = Claim(
     rule=(
         f"{listed([start.label for start in STARTS])} are ranked by test accuracy, each at its own tuned rate on "
         f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
-        f"tested against each other in every cell, as one family ({family()}; equivalent within "
-        f"{margin()}). The winners of a cell are the start with the highest mean and all that it "
-        "is not better than. A part of the statement is supported if two cells that differ in that part alone share "
-        "no winner; it is refuted if every two such cells share a start that is better than, or equivalent to, each "
+        f"tested against each other in every place, as one family ({family()}; equivalent within "
+        f"{margin()}). The winners of a place are the start with the highest mean and all that it "
+        "is not better than. A part of the statement is supported if two places that differ in that part alone share "
+        "no winner; it is refuted if every two such places share a start that is better than, or equivalent to, each "
         "other start in both; else it is open."
     ),
     read=read,

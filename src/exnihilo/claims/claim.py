@@ -12,13 +12,12 @@ from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, runs_of, tunings_of
 from exnihilo.lab.store import Declaration
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.lab.verdict import compare, pair_records
 
 
 class Judged(tuple[RunRecord, ...]):
-    """The judging runs of a start in a cell, by seed, which know those at the rates next to theirs.
+    """The judging runs of a start in a place, by seed, which know those at the rates next to theirs.
 
     Args:
         records: The runs at one rate.
@@ -60,7 +59,7 @@ class Found:
         return tuple(self._own[study].values())
 
     def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> Judged:
-        """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``).
+        """The judging runs of a start in a place, by seed, at its chosen rate (or at ``lr``).
 
         Runs at a rate that was asked for, or of a study that tunes nothing, have no neighbors: which rates lie next to
         theirs was then no choice of the study, whatever another one chose.
@@ -97,7 +96,7 @@ class Found:
     @cached_property
     def _tunings(self) -> Mapping[str, Mapping[Place, Tuning]]:
         return {
-            name: {tuning.cell: tuning for tuning in tunings_of(study, self._own[name])}
+            name: {tuning.place: tuning for tuning in tunings_of(study, self._own[name])}
             for name, study in self.studies.items()
         }
 

@@ -44,7 +44,7 @@ def of_clause(cells: Iterable[Cell], clause: str) -> tuple[Cell, ...]:
 
 
 def agreed(sides: Iterable[bool | None]) -> bool | None:
-    """What all say, such as the runs of a cell; None where they differ, where one is open, and where there are none.
+    """What all say, such as the runs of a place; None where they differ, where one is open, and where there are none.
 
     Example:
         >>> agreed([True, True]), agreed([False, False]), agreed([True, False]), agreed([True, None])

@@ -79,7 +79,7 @@ def runs_of(found: Found, study: str, start: Start = ZERO) -> Mapping[str, tuple
     """The runs of a start by activation, over tasks, optimizers and rates."""
     of = found.studies[study]
     runs: dict[str, tuple[RunRecord, ...]] = {}
-    for place in of.cells:
+    for place in of.places:
         here = (record for lr in of.lrs for record in found.judged(study, place, start, lr))
         runs[place.network.activation] = (*runs.get(place.network.activation, ()), *here)
     return runs

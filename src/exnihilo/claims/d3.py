@@ -58,7 +58,7 @@ def _groups(found: Found, study: str, start: Start, depth: int) -> Groups:
     """The runs of a start at one depth by (activation, task)."""
     return {
         (place.network.activation, place.task): found.judged(study, place, start)
-        for place in found.studies[study].cells
+        for place in found.studies[study].places
         if place.network.depth == depth
     }
 

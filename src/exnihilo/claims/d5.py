@@ -141,11 +141,11 @@ def _normalized(found: Found, repaired: Repaired) -> tuple[Cell, ...]:
         supports=repaired.nan_after_norm == 0,
         finding=f"{repaired.nan_after_norm} of {repaired.num_weights} weights are NaN.",
     )
-    return (plain, *(_lab_cell(found, index) for index in range(len(found.studies[NORMALIZED].cells))))
+    return (plain, *(_lab_cell(found, index) for index in range(len(found.studies[NORMALIZED].places))))
 
 
 def _lab_cell(found: Found, index: int) -> Cell:
-    spot = found.studies[NORMALIZED].cells[index]
+    spot = found.studies[NORMALIZED].places[index]
     zero, ordinary = (found.judged(NORMALIZED, spot, start) for start in (ZERO, ORDINARY))
     lost, lost_beside = sum(map(is_lost, zero)), sum(map(is_lost, ordinary))
     # A network that fails from any start says nothing about zero.
@@ -176,7 +176,7 @@ def _parts(found: Found) -> tuple[Cell, ...]:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            place(PARTS, comparison.start.label, comparison.cell.task),
+            place(PARTS, comparison.start.label, comparison.place.task),
             verdict,
             f"{100 * verdict.estimate:+.1f} points of test accuracy over all zeros ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -186,7 +186,7 @@ def _parts(found: Found) -> tuple[Cell, ...]:
 
 
 def _on_norm(found: Found, repaired: Repaired) -> str:
-    runs = [record for spot in found.studies[NORMALIZED].cells for record in found.judged(NORMALIZED, spot, ZERO)]
+    runs = [record for spot in found.studies[NORMALIZED].places for record in found.judged(NORMALIZED, spot, ZERO)]
     return (
         f"Weight normalization divides a zero vector by its length 0: {repaired.nan_after_norm} of "
         f"{repaired.num_weights} weights become NaN in PyTorch, and {sum(map(is_lost, runs))} of {len(runs)} runs of "

@@ -134,7 +134,7 @@ def read(found: Found) -> Reading:
         *(_plain_cell(of) for of in twins if not of.biases),
     )
     broken = _broken(found)
-    rounded = found.judged(ROUNDING, found.studies[ROUNDING].cells[0], ZERO)
+    rounded = found.judged(ROUNDING, found.studies[ROUNDING].places[0], ZERO)
     return Reading(
         verdict=conclude(cells),
         finding=f"{_count(cells, watched_runs)} {_breakers(broken, twins)} {_rounding(rounded)}",
@@ -170,7 +170,7 @@ def _broken(found: Found) -> Mapping[tuple[str, str], RunRecord]:
     return {
         (place.network.activation, _label(place.network, start)): record
         for name in (NOISY, DROPPED)
-        for place in found.studies[name].cells
+        for place in found.studies[name].places
         for start in found.studies[name].arms
         for record in found.judged(name, place, start)
     }

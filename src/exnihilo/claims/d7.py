@@ -96,7 +96,7 @@ def _runs(
     """The runs of the escape study at a depth, a size of noise and a task; None takes all."""
     return [
         record
-        for spot in found.studies[ESCAPE].cells
+        for spot in found.studies[ESCAPE].places
         for start in found.studies[ESCAPE].arms
         if depth in (None, spot.network.depth) and std in (None, start.value) and task in (None, spot.task)
         for record in found.judged(ESCAPE, spot, start)
@@ -122,7 +122,7 @@ def _learns(found: Found) -> tuple[Cell, ...]:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            place(LEARNS, comparison.cell.task),
+            place(LEARNS, comparison.place.task),
             verdict,
             f"{100 * verdict.estimate:+.1f} points of test accuracy over zeros ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -170,7 +170,7 @@ def _median_step(records: Sequence[RunRecord]) -> float | None:
 
 
 def _steps_table(found: Found) -> Table:
-    tasks = list(dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells))
+    tasks = list(dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places))
     never = f"> {_budget(found)}"
     rows = [
         (
@@ -222,7 +222,7 @@ def _growth(found: Found, depth: int) -> tuple[float | None, float | None]:
     """Slopes of the steps, and of their logarithm, against the decades of 1/s, where runs escape."""
     plain: list[float] = []
     powers: list[float] = []
-    for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells):
+    for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places):
         medians = {std: _median_step(_runs(found, depth=depth, std=std, task=task)) for std in STDS}
         points = [(-math.log10(std), step) for std, step in medians.items() if step]
         if len(points) > 1:
@@ -235,7 +235,7 @@ def _growth(found: Found, depth: int) -> tuple[float | None, float | None]:
 def _steps_figure(found: Found) -> Figure:
     rows = [
         {"task": task, "depth": f"{_layers(depth)} ({depth + 1} maps)", "std": std, "step": _median_step(records)}
-        for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells)
+        for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places)
         for depth in DEPTHS
         for std in STDS
         for records in (_runs(found, depth=depth, std=std, task=task),)

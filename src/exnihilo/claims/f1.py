@@ -51,7 +51,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 def read(found: Found) -> Reading:
     """No verdict: words, with numbers and pictures from the runs."""
     runs = {
-        (name, start): found.judged(name, study.cells[0], start)
+        (name, start): found.judged(name, study.places[0], start)
         for name, study in found.studies.items()
         for start in study.arms
     }

@@ -11,8 +11,7 @@ from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
 from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 STUDY = "M1 zeros by depth"
 ZERO, OTHER = Start(name="zeros"), Start(name="xavier_normal")
@@ -47,7 +46,8 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 
 def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
-    accuracy, dead, steps = _accuracy(found), [_dead(found, spot) for spot in found.studies[STUDY].cells], _steps(found)
+    accuracy, steps = _accuracy(found), _steps(found)
+    dead = [_dead(found, spot) for spot in found.studies[STUDY].places]
     cells = (
         _some(BEST, [cell for cell, _ in accuracy], "Xavier's test accuracy is above that of zero"),
         _some(DEAD, dead, f"At least {100 * MANY_DEAD:.0f} % of the hidden units are dead after every zero run"),
@@ -84,7 +84,7 @@ def read(found: Found) -> Reading:
 
 
 def _spots(found: Found, network: Network) -> list[Place]:
-    return [spot for spot in found.studies[STUDY].cells if spot.network == network]
+    return [spot for spot in found.studies[STUDY].places if spot.network == network]
 
 
 def _some(clause: str, cells: Sequence[Cell], what: str) -> Cell:
@@ -113,12 +113,12 @@ def _accuracy(found: Found) -> list[tuple[Cell, Network]]:
     return [
         (
             cell_of(
-                place(short_label(comparison.cell.network), comparison.cell.task),
+                place(short_label(comparison.place.network), comparison.place.task),
                 verdict,
                 f"Xavier minus zero: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
                 supports=supports[verdict.outcome],
             ),
-            comparison.cell.network,
+            comparison.place.network,
         )
         for comparison, verdict in found.verdicts(STUDY)
     ]
@@ -145,7 +145,7 @@ def _dead_share(record: RunRecord) -> float:
 def _steps(found: Found) -> list[Cell]:
     """Steps to the target loss; where neither side ever reached it nothing is told."""
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
-    spots = {place(SLOW, spot.task, short_label(spot.network)): spot for spot in found.studies[STUDY].cells}
+    spots = {place(SLOW, spot.task, short_label(spot.network)): spot for spot in found.studies[STUDY].places}
     pairs = {
         where: (found.judged(STUDY, spot, OTHER), found.judged(STUDY, spot, ZERO)) for where, spot in spots.items()
     }
@@ -182,7 +182,7 @@ def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network]], steps: Sequ
     counts = {network: [cell for cell, of in accuracy if of == network] for network in (SHALLOW, DEEP)}
     texts = {network: f"{num_holding(of)} of {len(of)}" for network, of in counts.items()}
     worst = 100 * max(cell.estimate for cell, _ in accuracy if cell.estimate is not None)
-    shares = [_dead_share(record) for spot in found.studies[STUDY].cells for record in found.judged(STUDY, spot, ZERO)]
+    shares = [_dead_share(record) for spot in found.studies[STUDY].places for record in found.judged(STUDY, spot, ZERO)]
     gap = f", by up to {worst:.0f} points of test accuracy" if worst > 0 else ""
     return (
         f"With ReLU the zero start ends behind Xavier in {texts[SHALLOW]} tasks with {SHALLOW.depth} hidden layers and "
@@ -194,7 +194,7 @@ def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network]], steps: Sequ
 
 def _table(found: Found) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for spot in sorted(found.studies[STUDY].cells, key=lambda spot: spot.network.depth):
+    for spot in sorted(found.studies[STUDY].places, key=lambda spot: spot.network.depth):
         for start in (ZERO, OTHER):
             records = found.judged(STUDY, spot, start)
             rows.append(

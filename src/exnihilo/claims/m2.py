@@ -19,8 +19,7 @@ from exnihilo.fills import Key
 from exnihilo.lab.networks import parameters
 from exnihilo.lab.records import Start
 from exnihilo.lab.starts import begin
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.layouts import Layout
 from exnihilo.schemes import scheme_named
 
@@ -155,7 +154,7 @@ def read(found: Found) -> Reading:
     cells = (
         *(_none(bits) for bits in outcome.zeros),
         *(_then(bits) for bits in outcome.schemes),
-        *(_faster(found, spot) for spot in found.studies[STUDY].cells),
+        *(_faster(found, spot) for spot in found.studies[STUDY].places),
     )
     return Reading(
         verdict=conclude(cells),
@@ -241,7 +240,7 @@ def _bars(outcome: Outcome) -> Figure:
 def _curves(found: Found) -> Figure:
     groups = {
         (spot.task, start.label): found.judged(STUDY, spot, start)
-        for spot in found.studies[STUDY].cells
+        for spot in found.studies[STUDY].places
         for start in (ZERO, *RANDOM)
     }
     return replace(

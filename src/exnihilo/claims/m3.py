@@ -110,7 +110,7 @@ def _runs(found: Found) -> Runs:
     return {
         (spot.task, arm): found.judged(study, spot, start)
         for arm, (study, start) in arms.items()
-        for spot in found.studies[study].cells
+        for spot in found.studies[study].places
     }
 
 

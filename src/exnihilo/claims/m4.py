@@ -43,7 +43,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
     runs = {
-        (spot.task, spot.network.activation): found.judged(STUDY, spot, ZERO) for spot in found.studies[STUDY].cells
+        (spot.task, spot.network.activation): found.judged(STUDY, spot, ZERO) for spot in found.studies[STUDY].places
     }
     tasks = list(dict.fromkeys(task for task, _ in runs))
     others = [name for name in ACTIVATIONS if name != BETTER]

@@ -119,7 +119,7 @@ def _cost_finding(verdict: Verdict) -> str:
 
 def _finding(found: Found, timing: Timing, verdict: Verdict) -> str:
     zero, random = (
-        [steps_needed(r) for place in found.studies[STEPS].cells for r in found.judged(STEPS, place, start)]
+        [steps_needed(r) for place in found.studies[STEPS].places for r in found.judged(STEPS, place, start)]
         for start in (ZERO, RANDOM)
     )
     same = {
@@ -151,7 +151,7 @@ def _costs(timing: Timing) -> Table:
 
 def _ways(found: Found, timing: Timing) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for place in found.studies[STEPS].cells:
+    for place in found.studies[STEPS].places:
         for start, label in ((RANDOM, SMALL), (ZERO, ZEROS)):
             steps = [steps_needed(record) for record in found.judged(STEPS, place, start)]
             middle = median_steps(steps)
@@ -207,7 +207,7 @@ def _blocks(timing: Timing) -> Figure:
 def _clock(found: Found, timing: Timing) -> Figure:
     groups = {
         (place.task, start.label): found.judged(STEPS, place, start)
-        for place in found.studies[STEPS].cells
+        for place in found.studies[STEPS].places
         for start in (RANDOM, ZERO)
     }
     cost = {RANDOM.label: timing.median(SMALL), ZERO.label: timing.median(ZEROS)}

@@ -43,7 +43,7 @@ def read(found: Found) -> Reading:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     cells = tuple(
         cell_of(
-            comparison.cell.task,
+            comparison.place.task,
             verdict,
             f"Zero minus small random: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
             supports=supports[verdict.outcome],

@@ -9,8 +9,7 @@ from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, cont
 from exnihilo.claims.presets import ALPHA, PRESETS, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.schemes.activations import activation_named
 
 JUDGED, ALL = "T6 ReLU and sigmoid from zero", "T6 activations"
@@ -53,7 +52,7 @@ def read(found: Found) -> Reading:
     cells = _cells(found)
     groups: Groups = {
         (place.task, place.network.activation, start.label): _at_the_better_rate(found, place, start)
-        for place in found.studies[ALL].cells
+        for place in found.studies[ALL].places
         for start in STARTS
     }
     return Reading(
@@ -81,7 +80,7 @@ def _from_zero(found: Found, network: Network) -> dict[str, tuple[RunRecord, ...
     """By task: the judging runs of an all-zero network, at its tuned rate."""
     return {
         place.task: found.judged(JUDGED, place, ZERO)
-        for place in found.studies[JUDGED].cells
+        for place in found.studies[JUDGED].places
         if place.network == network
     }
 

@@ -57,7 +57,7 @@ def _arms(study: Study, arms: Sequence[Arm]) -> Table:
     table.add_column("failed", justify="right")
     for arm in arms:
         start = Text(arm.start.label)
-        start.append(f"  {arm.cell.task}, {arm.cell.network.label}, {arm.cell.optimizer.label}", style="dim")
+        start.append(f"  {arm.place.task}, {arm.place.network.label}, {arm.place.optimizer.label}", style="dim")
         failures = [f"{arm.num_diverged} diverged"] if arm.num_diverged else []
         failures += [f"{arm.num_unmoved} unmoved"] if arm.num_unmoved else []
         rate = f"{arm.lr:g}{' (edge)' if arm.at_edge else ''}"
