@@ -33,7 +33,7 @@ def answers() -> Mapping[str, Answer]:
     """Every answer in a world where each run does tolerably well."""
     return {
         claim.id: claim.answer(
-            found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure())
+            found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure(SMALL, 0))
         )
         for claim in CLAIMS
     }
@@ -146,7 +146,7 @@ def lost(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_a_world_in_which_every_run_diverges_has_words_and_numbers_for_it(claim: Claim) -> None:
-    measured = None if claim.measure is None else claim.measure()
+    measured = None if claim.measure is None else claim.measure(SMALL, 0)
     answer = claim.answer(found_in(claim, lost, measured=measured))
     shown = [plain(part) for part in (*answer.evidence.figures, *answer.evidence.tables)]
     words = [answer.finding, answer.factor or "", *(cell.finding for cell in answer.evidence.cells)]

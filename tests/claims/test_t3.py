@@ -76,6 +76,6 @@ def test_nothing_that_is_not_read_asks_for_a_later_look() -> None:
 
 
 def test_every_alternative_is_timed_in_every_block() -> None:
-    timing = measure()
+    timing = measure(WORLD_PRESET, 0)
     assert set(timing.seconds) == {ZEROS, SMALL, AGAIN, TINY}
     assert all(len(seconds) == BLOCKS and min(seconds) > 0 for seconds in timing.seconds.values())

@@ -20,10 +20,10 @@ from exnihilo.claims.clauses import (
     somewhere,
 )
 from exnihilo.claims.networks import deep, shallow, short_label
-from exnihilo.claims.presets import PRESETS, Preset
+from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.lab.records import Network, Start
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Study, judging_seed
 
 XAVIER = Start(name="xavier_normal")
 # The starts whose gain fits: He's for ReLU; that of sigmoid is 4, as its slope at zero is 0.25: a std of 1 on 16 units.
@@ -40,7 +40,6 @@ DEPTHS = (2, 8, 16)
 DEEP_FROM = 8
 WIDTH, NUM_SEEDS = 32, 3
 MEASURED_STARTS = (XAVIER, HE, Start(name="lecun_normal"))
-TASKS = PRESETS["quick"].tasks
 # The gradient is balanced where it grows or shrinks by less than this factor from the last hidden layer to the lowest.
 BALANCED_WITHIN = 10.0
 BALANCED, SERVES, FAILS, VARIED = (
@@ -51,9 +50,16 @@ BALANCED, SERVES, FAILS, VARIED = (
 )
 
 
-def measure() -> tuple[Balance, ...]:
+def measure(preset: Preset, seed: int) -> tuple[Balance, ...]:
     """The balance of Xavier, He and LeCun at the start, over activations and depths."""
-    return balances((*ACTIVATIONS, MIXED), DEPTHS, MEASURED_STARTS, tasks=TASKS, num_seeds=NUM_SEEDS, width=WIDTH)
+    return balances(
+        (*ACTIVATIONS, MIXED),
+        DEPTHS,
+        MEASURED_STARTS,
+        tasks=preset.tasks,
+        seeds=[judging_seed(seed, index) for index in range(NUM_SEEDS)],
+        width=WIDTH,
+    )
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
@@ -99,7 +105,7 @@ def read(found: Found) -> Reading:
             cells=cells,
             tables=(_table(measured),),
             figures=(
-                _heatmap(measured),
+                _heatmap(found, measured),
                 figures.intervals(
                     "c3-trained",
                     "Xavier against a start whose gain fits the activation",
@@ -192,7 +198,7 @@ def _table(measured: Sequence[Balance]) -> Table:
     )
 
 
-def _heatmap(measured: Sequence[Balance]) -> Figure:
+def _heatmap(found: Found, measured: Sequence[Balance]) -> Figure:
     rows = [
         {"activation": name, "depth": depth, "start": start.label, "ratio": value if isfinite(value) else None}
         for start in MEASURED_STARTS
@@ -204,8 +210,8 @@ def _heatmap(measured: Sequence[Balance]) -> Figure:
         name="c3-balance",
         title="How much of the last layer's gradient reaches the lowest layer",
         caption=(
-            f"Before the first step; median over {NUM_SEEDS} seeds in each of {len(TASKS)} tasks, {WIDTH} units a "
-            f"layer. 1 is balanced; {MIXED} takes its activations in turn."
+            f"Before the first step; median over {NUM_SEEDS} seeds in each of {len(found.preset.tasks)} tasks, {WIDTH} "
+            f"units a layer. 1 is balanced; {MIXED} takes its activations in turn."
         ),
         mark="heatmap",
         x=Axis(field="depth", title="hidden layers", kind="ordinal"),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
@@ -119,6 +119,14 @@ class Studies(Protocol):
         ...
 
 
+class Measure(Protocol):
+    """Measures something in place, outside of studies: a few seconds at most."""
+
+    def __call__(self, preset: Preset, seed: int) -> Any:
+        """What is measured with one preset; what it draws comes from the seeds of the base seed, as in studies."""
+        ...
+
+
 def _no_studies(preset: Preset, seed: int) -> tuple[Study, ...]:
     del preset, seed
     return ()
@@ -136,7 +144,7 @@ class Claim:
         rule: How the verdict follows from what was found, in words, with its numbers.
         read: The rule itself, a pure function.
         studies: What is run.
-        measure: What is measured in place, outside of studies: a few seconds at most.
+        measure: What is measured in place, outside of studies.
         snippet: At most 15 lines of plain PyTorch that show it.
     """
 
@@ -147,7 +155,7 @@ class Claim:
     rule: str
     read: Callable[[Found], Reading]
     studies: Studies = _no_studies
-    measure: Callable[[], Any] | None = field(default=None)
+    measure: Measure | None = None
     snippet: str | None = None
 
     def declaration(self, preset: Preset, seed: int) -> Declaration:

@@ -42,7 +42,7 @@ def run(
     started = time.monotonic()
     ledger.declare(claim.declaration(preset, seed) for claim in claims)
     # The clock's measurements come before the workers, and so do the exact answers, which take seconds.
-    measured: dict[str, Any] = {claim.id: claim.measure() for claim in claims if claim.measure is not None}
+    measured: dict[str, Any] = {claim.id: claim.measure(preset, seed) for claim in claims if claim.measure is not None}
     answers: dict[str, Answer] = {}
 
     def answer(claim: Claim, studies: Sequence[Study], records: Mapping[Run, RunRecord]) -> None:

@@ -148,7 +148,7 @@ class Study:
 
     def judging_seed(self, index: int) -> int:
         """The seed of the ``index``-th pair of judging runs."""
-        return self.seed * SEEDS_PER_STUDY + index
+        return judging_seed(self.seed, index)
 
     def tuning_seed(self, index: int) -> int:
         """The seed of the ``index``-th tuning run; never a judging seed of any study."""
@@ -255,6 +255,20 @@ class Study:
 
     def _invalid(self, fact: str, fix: str) -> InvalidValueError:
         return InvalidValueError(fact, context=[f"study: {self.name!r}"], fix=fix)
+
+
+def judging_seed(base: int, index: int) -> int:
+    """The ``index``-th judging seed of the block of a base seed: also of what is measured outside of studies.
+
+    Args:
+        base: The base seed, as ``Study.seed``.
+        index: From 0 on.
+
+    Example:
+        >>> judging_seed(0, 2), judging_seed(1, 0)
+        (2, 1048576)
+    """
+    return base * SEEDS_PER_STUDY + index
 
 
 def _plain(value: Any) -> Any:
