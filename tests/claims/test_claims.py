@@ -12,6 +12,7 @@ from worlds import SMALL, found_in
 
 from exnihilo.claims.catalog import CLAIMS, claims_named
 from exnihilo.claims.claim import Claim
+from exnihilo.claims.presets import preset_named
 from exnihilo.claims.records import Answer
 from exnihilo.errors import UnknownNameError
 from exnihilo.lab.networks import maps
@@ -64,6 +65,16 @@ def test_another_seed_asks_for_other_runs() -> None:
     for claim in CLAIMS:
         seeds = {study.seed for study in claim.studies(SMALL, 3)}
         assert seeds <= {3}, claim.id
+
+
+def test_the_full_preset_puts_more_seeds_to_every_study_that_is_not_an_exact_count() -> None:
+    quick, full = (
+        {study.name: study for claim in CLAIMS for study in claim.studies(preset_named(name), 0)}
+        for name in ("quick", "full")
+    )
+    same = {name for name, study in quick.items() if full[name].looks[-1] <= study.looks[-1]}
+    assert {quick[name].looks for name in same} == {(1,)}
+    assert {name.split()[0] for name in same} == {"D2", "D6", "T7"}
 
 
 def test_every_answer_is_of_its_claim(answers: Mapping[str, Answer]) -> None:
@@ -170,8 +181,8 @@ def test_a_table_counts_a_run_that_diverged_and_says_how_many_there_are() -> Non
 
     [table] = claim.answer(found_in(claim, world)).evidence.tables
     assert table.title.endswith("; a run that diverged counts as a test score of 0")
-    assert {row[3:] for row in table.rows if row[1] == "zeros"} == {(0.4, 10, 5)}
-    assert {row[3:] for row in table.rows if row[1] == "small_normal"} == {(0.8, 10, 0)}
+    assert {row[3:] for row in table.rows if row[1] == "zeros"} == {(0.4, 16, 8)}
+    assert {row[3:] for row in table.rows if row[1] == "small_normal"} == {(0.8, 16, 0)}
 
 
 def test_claims_are_found_by_name_in_any_case_and_order() -> None:

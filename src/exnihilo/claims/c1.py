@@ -15,6 +15,7 @@ from exnihilo.claims.clauses import (
     num_holding,
     of_clause,
     place,
+    seeds_shown,
     somewhere,
 )
 from exnihilo.claims.d2 import is_known
@@ -34,7 +35,7 @@ ACTIVATIONS = ("sigmoid", "softplus")
 DEEP_ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
 DEPTHS = (2, 4, 8)
 DEEP_FROM = 4
-DEEP_STEPS, DEEP_LR, DEEP_SEEDS = 100, 0.1, 3
+DEEP_STEPS, DEEP_LR = 100, 0.1
 WORKS, SYMMETRY, VANISHING = "can work", "symmetry", "vanishing gradients"
 
 
@@ -57,7 +58,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO,),
             policy="grid",
             lrs=(DEEP_LR,),
-            looks=(DEEP_SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=DEEP_STEPS,
             measurements=DEEP_STEPS // 10,
         ),
@@ -242,7 +243,8 @@ def _gradients(found: Found) -> Figure:
         name="c1-lowest-gradient",
         title="Gradient of the lowest map of an all-zero network while it trains",
         caption=(
-            f"Mean over {DEEP_SEEDS} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate {DEEP_LR:g}; "
+            f"Mean over {found.preset.shown_seeds} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate "
+            f"{DEEP_LR:g}; "
             "bands reach from the lowest to the highest run; runs that diverged are left out. A line at 0 is exactly 0."
         ),
         mark="line",
@@ -268,7 +270,7 @@ CLAIM = Claim(
         "it, worse in every place refutes it, else it is open. 'Symmetry': supported by an activation with which all "
         "units of every hidden layer of every zero run end as one (relative distance 1e-6), refuted if some differ, "
         f"open where NaN hides it. 'Vanishing gradients', for {DEEP_FROM} or more hidden layers at rate {DEEP_LR:g}, "
-        f"{DEEP_SEEDS} seeds a task: supported if after {DEEP_STEPS} steps the lowest map's gradient is more than "
+        f"{seeds_shown()} a task: supported if after {DEEP_STEPS} steps the lowest map's gradient is more than "
         f"{DECADES:g} decades below the head's in every run (an underflow counts as {UNDERFLOW:g}); refuted if in "
         "every run it is not, or no map has any gradient at all, which is none rather than a small one; else open. "
         "This part describes these runs and is no test. That zero is simple is claim D1."

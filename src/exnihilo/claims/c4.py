@@ -6,7 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, contrast
-from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, of_clause, place
+from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, of_clause, place, seeds_compared
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
@@ -24,7 +24,6 @@ STARTS = (
 ZERO = Start(name="zeros")  # shown beside the ranking, and not tested: other claims do
 SHALLOW, DEEP, OTHER = shallow(), deep(), deep("sigmoid")
 NETWORKS = (SHALLOW, DEEP, OTHER)
-LOOKS, SHOWN_LOOKS = (12,), (3,)
 TASK, NETWORK, ACTIVATION = "with the task", "with the network", "with the activation"
 
 
@@ -60,17 +59,17 @@ Means = Mapping[tuple[Place, Start], float]
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
     """Every start in every place, each at its own rate; zeros beside them on fewer seeds."""
 
-    def study(name: str, starts: Sequence[Start], looks: tuple[int, ...]) -> Study:
+    def study(name: str, starts: Sequence[Start], num_seeds: int) -> Study:
         return preset.study(
             name,
             "Does the best start change with the task, the network or the activation?",
             seed=seed,
             networks=NETWORKS,
             starts=starts,
-            looks=looks,
+            looks=(num_seeds,),
         )
 
-    return study(RANKED, STARTS, LOOKS), study(SHOWN, (ZERO,), SHOWN_LOOKS)
+    return study(RANKED, STARTS, preset.one_look), study(SHOWN, (ZERO,), preset.shown_seeds)
 
 
 def read(found: Found) -> Reading:
@@ -84,15 +83,15 @@ def read(found: Found) -> Reading:
     }
     contrasts = _contrasts(found)
     rankings = {spot: _ranking(spot, means, contrasts) for spot in places}
-    cells = tuple(_cell(part, pairs, rankings) for part, pairs in _pairs(places).items())
+    cells = tuple(_cell(found, part, pairs, rankings) for part, pairs in _pairs(places).items())
     return Reading(
         verdict=conclude(cells),
         finding=_finding(cells, rankings),
         factor=factor_by_clause(cells),
         evidence=Evidence(
             cells=cells,
-            tables=(_ranks(rankings, means), _outcomes(contrasts)),
-            figures=(_heatmap(means), _intervals(rankings, contrasts)),
+            tables=(_ranks(found, rankings, means), _outcomes(contrasts)),
+            figures=(_heatmap(found, means), _intervals(rankings, contrasts)),
         ),
     )
 
@@ -112,7 +111,7 @@ def _contrasts(found: Found) -> Contrasts:
         name: (found.judged(RANKED, spot, one), found.judged(RANKED, spot, other))
         for (spot, one, other), name in names.items()
     }
-    verdicts = contrast(found, sides, num_seeds=LOOKS[0])
+    verdicts = contrast(found, sides, num_seeds=found.preset.one_look)
     turned: Mapping[Outcome, Outcome] = {"better": "worse", "worse": "better"}
     contrasts: dict[tuple[Place, Start, Start], Contrast] = {}
     for (spot, one, other), name in names.items():
@@ -149,7 +148,7 @@ def _pairs(places: Iterable[Place]) -> Mapping[str, list[tuple[Place, Place]]]:
     return {TASK: [(a, b) for a, b in both if a.network == b.network and a.task != b.task]} | across
 
 
-def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -> Cell:
+def _cell(found: Found, part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -> Cell:
     """One pair whose winners change is enough; that there is none takes a start that stays one in every pair."""
     changed = [(a, b) for a, b in pairs if not rankings[a].winners & rankings[b].winners]
     stays = all(rankings[a].safe & rankings[b].safe for a, b in pairs)
@@ -162,7 +161,7 @@ def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -
     return Cell(
         where=place(part, f"{len(pairs)} pairs of places"),
         supports=True if changed else False if stays else None,
-        n=LOOKS[0],
+        n=found.preset.one_look,
         finding=(
             f"The winner changes in {len(changed)} of {len(pairs)} pairs of places that differ in it alone{example}."
         ),
@@ -193,7 +192,7 @@ def _by_network(places: Iterable[Place]) -> list[Place]:
     return sorted(places, key=lambda spot: NETWORKS.index(spot.network))
 
 
-def _ranks(rankings: Rankings, means: Means) -> Table:
+def _ranks(found: Found, rankings: Rankings, means: Means) -> Table:
     rows: list[tuple[Value, ...]] = [
         (
             short_label(spot.network),
@@ -206,12 +205,16 @@ def _ranks(rankings: Rankings, means: Means) -> Table:
     ]
     return Table(
         title=(
-            f"Test accuracy and its rank, mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}, not ranked), "
+            f"Test accuracy and its rank, mean over {_seeds(found)}, not ranked), "
             "each start at its tuned rate; a diverged run counts as 0"
         ),
         columns=("network", "task", *(start.label for start in STARTS), ZERO.label, "winners"),
         rows=tuple(rows),
     )
+
+
+def _seeds(found: Found) -> str:
+    return f"{found.preset.one_look} seeds ({found.preset.shown_seeds} of {ZERO.label}"
 
 
 def _with_rank(value: float, rank: int) -> str:
@@ -231,13 +234,12 @@ def _outcomes(contrasts: Contrasts) -> Table:
     )
 
 
-def _heatmap(means: Means) -> Figure:
+def _heatmap(found: Found, means: Means) -> Figure:
     return Figure(
         name="c4-places",
         title="Test accuracy of each start in each place",
         caption=(
-            f"Mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}), each start at the rate tuned for it in "
-            "the place; a diverged run counts as 0."
+            f"Mean over {_seeds(found)}), each start at the rate tuned for it in the place; a diverged run counts as 0."
         ),
         mark="heatmap",
         x=Axis(field="start", title="start", kind="nominal"),
@@ -291,7 +293,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"{listed([start.label for start in STARTS])} are ranked by test accuracy, each at its own tuned rate on "
-        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
+        f"{seeds_compared()}, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
         f"tested against each other in every place, as one family ({family()}; equivalent within "
         f"{margin()}). The winners of a place are the start with the highest mean and all that it "
         "is not better than. A part of the statement is supported if two places that differ in that part alone share "

@@ -28,6 +28,26 @@ def margin() -> str:
     return f"{' or '.join(sorted({f'{100 * preset.margin:g}' for preset in PRESETS.values()}))} points"
 
 
+def seeds_compared() -> str:
+    """Seeds of what each preset judges once, in words.
+
+    Example:
+        >>> seeds_compared()
+        '16 fresh seeds (full preset: 40)'
+    """
+    return f"{PRESETS['quick'].one_look} fresh seeds (full preset: {PRESETS['full'].one_look})"
+
+
+def seeds_shown() -> str:
+    """Seeds of what each preset describes and does not compare, in words.
+
+    Example:
+        >>> seeds_shown()
+        '3 seeds (full preset: 10)'
+    """
+    return f"{PRESETS['quick'].shown_seeds} seeds (full preset: {PRESETS['full'].shown_seeds})"
+
+
 def place(clause: str, *parts: object) -> str:
     """Where a cell of a clause stands.
 

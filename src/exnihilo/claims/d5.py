@@ -10,7 +10,7 @@ from torch import nn
 
 from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude
-from exnihilo.claims.clauses import factor_by_clause, num_holding, of_clause, place
+from exnihilo.claims.clauses import factor_by_clause, num_holding, of_clause, place, seeds_shown
 from exnihilo.claims.networks import gated
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Cell, Evidence, Table
@@ -24,7 +24,7 @@ SCALED = "D5 scaled rest"
 ZERO, ORDINARY = Start(name="zeros"), Start(name="he_normal")
 PARTLY = (Start(name="zero_residual"), Start(name="zero_gate"))
 # Enough to see what the first updates do: what is NaN stays NaN.
-STEPS, LR, SEEDS = 4, 0.1, 3
+STEPS, LR = 4, 0.1
 SIDE = 16
 # What exact zeros are multiplied by: the factor of He's scaling, and numbers far beyond any.
 FACTORS = (he_normal().expected_std(Layout.linear(SIDE, SIDE)), 1.0, 1e3, 1e6)
@@ -83,7 +83,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO, ORDINARY),
             lrs=(LR,),
             policy="grid",
-            looks=(SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=STEPS,
             evaluations=STEPS,
             measurements=STEPS,
@@ -249,7 +249,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Weight normalization of an all-zero network supports the claim if no weight is NaN in PyTorch and no run of "
-        f"{SEEDS} seeds and {STEPS} steps is lost (NaN, or never moving) in the lab; it refutes it if all are lost "
+        f"{seeds_shown()} and {STEPS} steps is lost (NaN, or never moving) in the lab; it refutes it if all are lost "
         f"while none from {ORDINARY.label} is. Scaling supports it if exact zeros times any of {len(FACTORS)} factors "
         "leave a usable weight, and refutes it if not: both are facts without chance. In residual networks with gates, "
         "zero branches or gates with a rest scaled as He does, tuned, support it where their test accuracy is better "

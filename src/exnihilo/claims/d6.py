@@ -104,7 +104,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             optimizers=(Optimizer(name="adam"),),
             lrs=LRS[:1],
             policy="grid",
-            looks=(1,),
+            looks=(1,),  # one run in which rounding parts units is enough
             steps=ROUNDING_STEPS,
             evaluations=1,
             measurements=ROUNDING_MEASUREMENTS,
@@ -124,7 +124,7 @@ def _breaker(preset: Preset, seed: int, name: str, starts: tuple[Start, ...], *,
         optimizers=OPTIMIZERS[:1],
         lrs=LRS[-1:],
         policy="grid",
-        looks=(1,),
+        looks=(1,),  # counted by bits at every step: one run says what all say
         steps=WATCHED_STEPS,
         evaluations=1,
         measurements=WATCHED_STEPS,

@@ -19,7 +19,7 @@ TUNED = "D7 noise against zero"
 ZERO, NOISY = Start(name="zeros"), Start(name="zeros_noise", value=0.01)
 STDS = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 DEPTHS = (1, 2, 3)
-LR, SEEDS, EVALUATIONS = 0.1, 2, 100
+LR, EVALUATIONS = 0.1, 100
 # Twice the steps of a tuned run: small noise is slow.
 BUDGETS = 2
 # A network has escaped when its training loss is this share of what knowing the class shares alone gives.
@@ -38,7 +38,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=tuple(Start(name="zeros_noise", value=std) for std in STDS),
             lrs=(LR,),
             policy="grid",
-            looks=(SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=BUDGETS * preset.steps,
             evaluations=EVALUATIONS,
             measurements=1,
@@ -244,10 +244,11 @@ def _steps_figure(found: Found) -> Figure:
         name="d7-escape",
         title="Steps to leave zero, by the size of the noise and by depth",
         caption=(
-            f"First step with a training loss below {ESCAPED:g} of the entropy of the class shares; median of {SEEDS} "
-            f"seeds, momentum at rate {LR:g}, loss taken every {_budget(found) // EVALUATIONS} steps. Missing: not "
-            f"within {_budget(found)} steps (the line). From noise of size s on L linear maps, gradient flow takes a "
-            "time that grows as log(1/s) for L = 2 and as s^-(L-2) beyond: a slope of -1 for 3 maps, of -2 for 4."
+            f"First step with a training loss below {ESCAPED:g} of the entropy of the class shares; median of "
+            f"{found.preset.shown_seeds} seeds, momentum at rate {LR:g}, loss taken every "
+            f"{_budget(found) // EVALUATIONS} steps. Missing: not within {_budget(found)} steps (the line). From noise "
+            "of size s on L linear maps, gradient flow takes a time that grows as log(1/s) for L = 2 and as s^-(L-2) "
+            "beyond: a slope of -1 for 3 maps, of -2 for 4."
         ),
         mark="line",
         x=Axis(field="std", title="standard deviation of the noise", scale="log"),

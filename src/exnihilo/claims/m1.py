@@ -5,7 +5,16 @@ from statistics import mean, median
 
 from exnihilo.claims import figures
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, contrast
-from exnihilo.claims.clauses import agreed, factor_by_clause, family, margin, num_holding, place, somewhere
+from exnihilo.claims.clauses import (
+    agreed,
+    factor_by_clause,
+    family,
+    margin,
+    num_holding,
+    place,
+    seeds_compared,
+    somewhere,
+)
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
@@ -16,7 +25,6 @@ from exnihilo.lab.study import Place, Study
 STUDY = "M1 zeros by depth"
 ZERO, OTHER = Start(name="zeros"), Start(name="xavier_normal")
 SHALLOW, DEEP = shallow(), deep()
-LOOKS = (12,)
 # Reached by a network that has begun to learn: guessing by the class shares leaves 0.66 on the easiest of the tasks.
 TARGET_LOSS = 0.5
 # Steps are known to one twentieth of a run, which is how often the loss is taken.
@@ -38,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(SHALLOW, DEEP),
             starts=(OTHER,),
             baseline=ZERO,
-            looks=LOOKS,
+            looks=(preset.one_look,),
             share=SHARE,
         ),
     )
@@ -156,7 +164,7 @@ def _steps(found: Found) -> list[Cell]:
         target=TARGET_LOSS,
         margin=found.studies[STUDY].steps * MARGIN_STEPS_SHARE,
         share=SHARE,
-        num_seeds=LOOKS[0],
+        num_seeds=found.preset.one_look,
     )
     cells: list[Cell] = []
     for where, verdict in verdicts.items():
@@ -253,7 +261,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Xavier against zero in {short_label(SHALLOW)} and {short_label(DEEP)} networks, each at its own tuned rate, "
-        f"{LOOKS[0]} fresh seeds. Each part says that something can happen: one place (a network on a task) supports "
+        f"{seeds_compared()}. Each part says that something can happen: one place (a network on a task) supports "
         "it, none of them refutes it, and else it is open. 'Not always best' (all places) and 'poor in deep networks' "
         f"(the deep ones): Xavier is better by test accuracy; worse or equivalent (within {margin()}) is no such "
         f"place. 'Slow convergence': Xavier is better by the steps to a training loss of {TARGET_LOSS:g}, censored at "

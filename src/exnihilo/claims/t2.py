@@ -46,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=network,
             starts=BESIDE,
             metric="train_loss",
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 

@@ -46,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(Network(),),
             starts=(XAVIER,),
             optimizers=OPTIMIZERS,
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 

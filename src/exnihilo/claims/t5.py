@@ -33,7 +33,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             seed=seed,
             networks=network,
             starts=BESIDE,
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 

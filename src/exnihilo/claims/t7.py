@@ -57,7 +57,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=OTHERS,
             metric="train_loss",
             lrs=wide,
-            looks=(1,),
+            looks=(1,),  # what is shown are the tuning runs, which every rate has
             extend=0,
         ),
     )

@@ -10,9 +10,6 @@ from exnihilo.lab.metrics import METRICS, Metric, metric_named
 from exnihilo.lab.records import RunRecord, Start
 from exnihilo.lab.study import Place
 
-# Judging seeds of a start that is shown beside a comparison and not compared itself.
-SHOWN_SEEDS = 4
-
 # What a column shows of one run: a metric by its name, counted as the verdicts count it, or what is read off the run.
 Column = str | Callable[[RunRecord], float]
 
