@@ -10,7 +10,7 @@ import torch
 from exnihilo.claims.claim import Claim, Found
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Answer, Results
-from exnihilo.lab.driver import Progress, execute
+from exnihilo.lab.driver import Progress, execute, finished
 from exnihilo.lab.records import NUMERICS_VERSION, Run, RunRecord
 from exnihilo.lab.schedule import runs_of
 from exnihilo.lab.store import Ledger
@@ -72,8 +72,8 @@ def run(
 
 def num_runs_behind(claims: Sequence[Claim], ledger: Ledger, *, preset: Preset, seed: int) -> int:
     """Finished runs that the claims rest on; a run that several of them share is one."""
-    records = {record.run: record for record in ledger.records()}
     studies = [study for claim in claims for study in claim.studies(preset, seed)]
+    records = finished(studies, ledger)
     return len({run for study in studies for run in runs_of(study, records)})
 
 

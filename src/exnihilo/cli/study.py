@@ -15,7 +15,7 @@ from exnihilo.cli.studyfile import load_studies
 from exnihilo.cli.verdicts import study_shown
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.arms import arms_of
-from exnihilo.lab.driver import execute
+from exnihilo.lab.driver import execute, finished
 from exnihilo.lab.forecast import Forecast, forecast, measured_costs
 from exnihilo.lab.records import Run, RunRecord, plain
 from exnihilo.lab.schedule import judge
@@ -44,8 +44,7 @@ def ask_study(
         _say(said, studies, {}, workers, as_json=as_json, dry_run=True)
         return
     with Ledger(out / LEDGER) as ledger:
-        stored = {record.run: record for record in ledger.records()}
-        forecasts = _say(said, studies, stored, workers, as_json=as_json, dry_run=dry_run)
+        forecasts = _say(said, studies, finished(studies, ledger), workers, as_json=as_json, dry_run=dry_run)
         if dry_run:
             return
         with progress_shown(sum(each.num_first for each in forecasts), quiet=as_json) as display:
