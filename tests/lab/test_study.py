@@ -10,7 +10,7 @@ from fake_engine import QUALITY, noise, record_of
 
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
-from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, pending, runs_of, tunings_of
+from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, judge_failures, pending, runs_of, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 
 HE, XAVIER, ZEROS, NORMAL = (Start(name=name) for name in ("he_normal", "xavier_normal", "zeros", "normal"))
@@ -427,6 +427,27 @@ def test_failures_are_counted_and_a_diverged_run_takes_the_worst_value() -> None
     (verdict,) = judge(study, records)
     assert verdict.failures == (4, 0)
     assert verdict.estimate == pytest.approx(-0.45)
+
+
+def test_failures_are_compared_on_the_seeds_of_each_verdict() -> None:
+    def record(run: Run) -> RunRecord:
+        late = not is_tuning(run) and run.seed >= 7  # seeds of a later look
+        lost = run.start == ZEROS or (run.start == XAVIER and late)
+        return record_of(run, moved=run.start != ZEROS or late, diverged=lost and late)
+
+    study = study_with(starts=(XAVIER, ZEROS), margin=0.001, vary_split=False)
+    _, records = finished(study, record)
+    verdicts, failures = judge(study, records), judge_failures(study, records)
+    assert [compared.comparison for compared in failures] == [verdict.comparison for verdict in verdicts]
+    assert [(compared.n, compared.failures) for compared in failures] == [(v.n, v.failures) for v in verdicts]
+    xavier, zeros = failures  # Xavier fails at seeds 7 to 11, zeros at every seed
+    assert (xavier.n, xavier.failures, xavier.p_value) == (12, (5, 0), 2 * 0.5**5)
+    assert (zeros.failures, zeros.p_value) == ((zeros.n, 0), 2 * 0.5**zeros.n)
+
+
+def test_nothing_fails_in_a_study_without_a_baseline() -> None:
+    study = study_with(baseline=None)
+    assert judge_failures(study, finished(study)[1]) == ()
 
 
 def test_an_unfinished_study_cannot_be_judged() -> None:

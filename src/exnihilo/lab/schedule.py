@@ -13,7 +13,7 @@ from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.study import Place, Study
 from exnihilo.lab.tuning import choose_rate, judged_rates
-from exnihilo.lab.verdict import compare, pair_records
+from exnihilo.lab.verdict import FailureComparison, PairedOutcomes, compare, compare_failures, pair_records
 
 Records = Mapping[Run, RunRecord] | Iterable[RunRecord]
 
@@ -105,6 +105,19 @@ def judge(study: Study, records: Records) -> tuple[Verdict, ...]:
             fix="run all that pending(study, records) names, until it is empty",
         )
     return _verdicts(study, comparisons_of(study, replay.tunings), replay.own)
+
+
+def judge_failures(study: Study, records: Records) -> tuple[FailureComparison, ...]:
+    """How often each side of every comparison fails, on the seeds of its verdict and at the chosen rates; as ``judge``.
+
+    Raises:
+        InvalidValueError: Runs of the tuning or of the first look are missing.
+    """
+    verdicts = judge(study, records)
+    replay = _replay(study, by_run(records))
+    pairs = _pairs(study, comparisons_of(study, replay.tunings), replay.own)
+    seen = {name: pair.first(verdict.n) for (name, pair), verdict in zip(pairs.items(), verdicts, strict=True)}
+    return compare_failures(seen, alpha=study.alpha, looks=study.looks) if seen else ()
 
 
 def chosen_rates(study: Study, records: Records) -> Mapping[tuple[Place, Start], float]:
@@ -267,6 +280,23 @@ def _next_look(study: Study, tunings: tuple[Tuning, ...], found: Mapping[Run, Ru
 def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[Run, RunRecord]) -> tuple[Verdict, ...]:
     if not comparisons:
         return ()
+    verdicts = compare(
+        _pairs(study, comparisons, found),
+        margin=study.margin,
+        alpha=study.alpha,
+        looks=study.looks,
+        higher_is_better=study.judged_by.higher_is_better,
+        worst=study.judged_by.worst_of(study.steps),
+    )
+    if study.vary_split:
+        return verdicts
+    return tuple(replace(verdict, rule=f"{verdict.rule} On one data split.") for verdict in verdicts)
+
+
+def _pairs(
+    study: Study, comparisons: tuple[Comparison, ...], found: Mapping[Run, RunRecord]
+) -> Mapping[str, PairedOutcomes]:
+    """What each comparison has to go by, by its name."""
     metric = study.judged_by
 
     def value(record: RunRecord) -> float:
@@ -276,7 +306,7 @@ def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[
         runs = _judging_runs(study, place, start, lr, study.looks[-1])
         return [found[run] for run in runs if run in found]
 
-    pairs = {
+    return {
         comparison.name(study): pair_records(
             records_of(comparison.place, comparison.start, comparison.lr),
             records_of(comparison.place, comparison.baseline, comparison.baseline_lr),
@@ -286,14 +316,3 @@ def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[
         )
         for comparison in comparisons
     }
-    verdicts = compare(
-        pairs,
-        margin=study.margin,
-        alpha=study.alpha,
-        looks=study.looks,
-        higher_is_better=metric.higher_is_better,
-        worst=metric.worst_of(study.steps),
-    )
-    if study.vary_split:
-        return verdicts
-    return tuple(replace(verdict, rule=f"{verdict.rule} On one data split.") for verdict in verdicts)
