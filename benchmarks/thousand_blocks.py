@@ -1,9 +1,9 @@
 """A residual network of 1,000 blocks without normalization, on digits: PyTorch's own start against `zero-residual`.
 
-Each block is ``x + down(relu(up(x)))``. For three learning rates and three seeds, both starts train on the same batches
-with the same momentum; the losses on the training data before and after each epoch are printed, and at the end how many
-runs of each start diverged (a loss that is not finite), stalled (above half of chance), or learned. Each start is judged
-by its own best rate too, so that none is blamed for a rate that suits the other.
+Each block is ``x + down(relu(up(x)))``. For three learning rates and three seeds, both starts train on the same
+batches with the same momentum; the losses on the training data before and after each epoch are printed, and at the end
+how many runs of each start diverged (a loss that is not finite), stalled (above half of chance), or learned. Each start
+is judged by its own best rate too, so that none is blamed for a rate that suits the other.
 
 Run: python benchmarks/thousand_blocks.py [--blocks 1000] [--width 32] [--epochs 3] [--json FILE]
 """

@@ -1,7 +1,7 @@
 """Lets torchvision be imported beside a CPU build of torch.
 
-PyPI's torchvision registers fake kernels for operators of a library that only loads with the CUDA build that it was made
-for. Schemas alone are enough to import it, and all that is used of it here are its Python models.
+PyPI's torchvision registers fake kernels for operators of a library that only loads with the CUDA build that it was
+made for. Schemas alone are enough to import it, and all that is used of it here are its Python models.
 """
 
 import importlib
