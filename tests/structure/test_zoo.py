@@ -7,8 +7,8 @@ import torch
 from specimen import UNJUDGED, rename
 from zoo import ZOO
 
-from exnihilo.structure import read
 from exnihilo.structure.names import canonical_names
+from exnihilo.structure.reader import read
 
 each = pytest.mark.parametrize("specimen", ZOO, ids=[specimen.name for specimen in ZOO])
 

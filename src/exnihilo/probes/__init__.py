@@ -1,5 +1,1 @@
-"""Read-only measurements on a model: what holds at its start."""
-
-from exnihilo.probes.identity import certify
-
-__all__ = ["certify"]
+"""Read-only measurements on a model; their records need no torch."""

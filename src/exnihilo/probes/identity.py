@@ -1,5 +1,6 @@
 """Whether each residual branch adds nothing at the start, seen by running the model."""
 
+import itertools
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from exnihilo.probes.records import BranchIdentity, Certificate
 from exnihilo.structure.junctions import Junction
 from exnihilo.structure.reader import read_with_junctions
 from exnihilo.structure.recording import COUNTED_OUT, settled
-from exnihilo.structure.running import Run, observe, run
+from exnihilo.structure.running import Run, observe, require_values, run
 
 
 def certify(model: nn.Module, example: Any) -> Certificate:
@@ -42,6 +43,7 @@ def certify(model: nn.Module, example: Any) -> Certificate:
         >>> print(certify(block, torch.ones(1, 4)))
         Block: 1 of 1 residual branches are exactly their shortcut
     """
+    require_values(model)
     seen = run(model, example, modes=("fake", "real"))
     comparison = _compared(model, example, seen)
     if comparison is None:  # the real run took another way than the fake one: take the real one's own sums
@@ -71,18 +73,23 @@ def _compared(model: nn.Module, example: Any, seen: Run) -> Certificate | None:
     return Certificate(model=structure.model, branches=branches)
 
 
+# How often autograd takes an alias depends on who else holds the tensor, and a recording holds them all.
+_UNCOUNTED = COUNTED_OUT | {torch.ops.aten.detach.default, torch.ops.aten.alias.default}
+
+
 class _Watch(TorchDispatchMode):
     """Keeps the shortcut at each branch's first sum, and compares the last sum with it."""
 
     def __init__(self, junctions: list[Junction], expected: list[Any]) -> None:
         super().__init__()
-        self._expected = expected
+        self._expected = [function for function in expected if function not in _UNCOUNTED]
+        counted = list(itertools.accumulate(function not in _UNCOUNTED for function in expected))
         self._begins: dict[int, list[int]] = {}
         self._ends: dict[int, list[int]] = {}
         self._junctions = junctions
         for number, junction in enumerate(junctions):
-            self._begins.setdefault(junction.first.event, []).append(number)
-            self._ends.setdefault(junction.op.event, []).append(number)
+            self._begins.setdefault(counted[junction.first.event] - 1, []).append(number)
+            self._ends.setdefault(counted[junction.op.event] - 1, []).append(number)
         self._kept: dict[int, Tensor] = {}
         self._at = 0
         self._found: dict[int, tuple[bool, float, float]] = {}
@@ -92,7 +99,7 @@ class _Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call the operation, and look at it where a branch begins or ends."""
-        if func in COUNTED_OUT:
+        if func in _UNCOUNTED:
             return func(*args, **(kwargs or {}))
         at = self._at
         self._at += 1

@@ -1,5 +1,1 @@
-"""Reads any ``nn.Module`` into a ``Structure``."""
-
-from exnihilo.structure.reader import read
-
-__all__ = ["read"]
+"""Reads any ``nn.Module`` into a ``Structure``: ``exnihilo.structure.reader.read``; the records need no torch."""

@@ -5,6 +5,7 @@ bfloat16 where some operation refuses float32, else they are real. Each reads mo
 """
 
 import copy
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Generator
@@ -23,6 +24,7 @@ from torch.utils._pytree import tree_map
 
 from exnihilo.errors import ReadError
 from exnihilo.structure.names import canonical_names
+from exnihilo.structure.randomness import undisturbed
 from exnihilo.structure.recording import Recorder, Recording, reached_by_gradient, tensors_in
 from exnihilo.structure.records import Mode, Reading
 
@@ -59,6 +61,7 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
             nothing that depends on a parameter.
     """
     _require_shapes(model)
+    _require_one_device(model, example)
     failures: list[str] = []
     last: Exception | None = None
     for training in dict.fromkeys((model.training, False)):
@@ -86,6 +89,27 @@ def _require_shapes(model: nn.Module) -> None:
                 context=["a lazy module learns its shape from the first input"],
                 fix="run the model once on a batch, then read it",
             )
+
+
+def _require_one_device(model: nn.Module, example: Any) -> None:
+    """A run without memory would not notice; the user's own call would. Meta tensors go with any device."""
+    mine = {str(parameter.device) for parameter in model.parameters()} - {"meta"}
+    given = {str(tensor.device) for tensor in tensors_in(example)} - {"meta"}
+    if mine and given and not mine & given:
+        raise ReadError(
+            f"The example is on {', '.join(sorted(given))}, the parameters of {type(model).__name__} on"
+            f" {', '.join(sorted(mine))}.",
+            fix=f"move one of them: example.to('{min(mine)}')",
+        )
+
+
+def require_values(model: nn.Module) -> None:
+    """Raise ReadError where a model lies on the meta device, and so has no values."""
+    if _is_on_meta(model):
+        raise ReadError(
+            f"{type(model).__name__} has parameters on the meta device, and so no values to look at.",
+            fix="materialize the model first: model.to_empty(device='cpu'), then apply a plan or load a checkpoint",
+        )
 
 
 def _is_on_meta(model: nn.Module) -> bool:
@@ -121,7 +145,8 @@ def _recorded(
     fake = FakeTensorMode(allow_non_fake_inputs=True) if mode == "fake" else None
     twin = copy_of(model, _stand_in(mode, dtype, fake))
     twin.train(training) if training != model.training else None
-    inputs = tree_map(partial(_input, mode=mode, dtype=dtype, fake=fake), example)
+    away = mode == "meta" or _is_on_meta(model)
+    inputs = tree_map(partial(_input, dtype=dtype, away=away, fake=fake), example)
     canonical = canonical_names(model)
     parameters = _by_canonical(twin, canonical)
     held = [t for module in twin.modules() for t in module.__dict__.values() if isinstance(t, Tensor)]
@@ -152,18 +177,9 @@ def _recorded(
 
 
 def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training: bool) -> None:
-    """Run a copy with its real values under a mode of one's own; the model stays as it was.
-
-    Raises:
-        ReadError: The model lies on the meta device, and so has no values.
-    """
-    if _is_on_meta(model):
-        raise ReadError(
-            f"{type(model).__name__} has parameters on the meta device, and so no values to look at.",
-            fix="materialize the model first: model.to_empty(device='cpu'), then apply a plan or load a checkpoint",
-        )
+    """Run a copy with its real values under a mode of one's own; the model stays as it was."""
     twin = copy_of(model, _stand_in("real", None, None)).train(training)
-    inputs = tree_map(partial(_input, mode="real", dtype=None, fake=None), example)
+    inputs = tree_map(partial(_input, dtype=None, away=False, fake=None), example)
     with _quietly(None) as stack:
         stack.enter_context(mode)
         call(unwrapped(twin), inputs)
@@ -189,8 +205,7 @@ def _quietly(fake: FakeTensorMode | None) -> Generator[ExitStack]:
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(0)
+        stack.enter_context(undisturbed())
         stack.enter_context(_silent(logging.getLogger("torch._subclasses.fake_tensor")))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -198,6 +213,18 @@ def _quietly(fake: FakeTensorMode | None) -> Generator[ExitStack]:
         if fake is not None:
             stack.enter_context(fake)
         yield stack
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Without garbage collection: a recording makes many objects that all live, and each pass would visit them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextmanager
@@ -224,15 +251,14 @@ def _stand_in(mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None
     return stand_in
 
 
-def _input(leaf: Any, *, mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None) -> Any:
+def _input(leaf: Any, *, dtype: torch.dtype | None, away: bool, fake: FakeTensorMode | None) -> Any:
     if not isinstance(leaf, Tensor):
         return leaf
     cast = dtype if dtype is not None and leaf.dtype == torch.float32 else leaf.dtype
-    if mode == "meta":
-        return torch.empty_like(leaf, device="meta", dtype=cast).detach()
-    if mode == "fake" and fake is not None:
-        return fake.from_tensor(leaf.detach().to(cast))
-    return leaf.detach().clone().to(cast)
+    if away:
+        leaf = torch.empty_like(leaf, device="meta")
+    leaf = leaf.detach().clone().to(cast)
+    return leaf if fake is None else fake.from_tensor(leaf)
 
 
 def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module:
