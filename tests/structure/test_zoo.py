@@ -183,15 +183,15 @@ def test_with_its_outputs_at_zero_no_member_of_a_branch_matters(specimen, struct
     offsets = {one.name: one.offset for one in structure.parameters}
 
     def outputs(move):
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             for path, parameter in model.named_parameters():
                 name = canonical[path]
                 if name in shut:
-                    parameter.fill_(-offsets[name])
-                elif move and name in members - kept and parameter.is_floating_point():
-                    parameter.normal_()
-            return tensors_of(call(model, specimen.example()))
+                    parameter.data.fill_(-offsets[name])
+                elif move and name in members - kept:
+                    parameter.data.normal_()
+            return [one.detach() for one in tensors_of(call(model, specimen.example()))]
 
     if not members - kept:
         pytest.skip("no branch that a parameter can shut")
