@@ -31,7 +31,7 @@ from specimen import rename
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from exnihilo.structure import read
+from exnihilo.structure.reader import read
 from exnihilo.structure.records import Structure
 
 # A dozen that read within seconds: every source, every norm placement, packed, stacked and tied weights.

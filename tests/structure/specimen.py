@@ -2,7 +2,7 @@
 
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,6 +138,9 @@ class Aliases(dict):
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self.new
+
+    def keys(self) -> Any:
+        return KeysView(self)  # asks __contains__ above, as a dict's own view does not
 
     def __missing__(self, name: str) -> Any:
         return self[self.new[name]]

@@ -1,0 +1,186 @@
+"""What models in use do that none of the other specimens did: each was found in timm or transformers."""
+
+import torch
+import torch.nn.functional as F
+from specimen import UNJUDGED, floats, residual, specimen
+from torch import Tensor, nn
+from zoo_attention import HEADS, Attend, D, Mlp, T, X, heads, merge
+
+
+class Cross(nn.Module):
+    """Attention of the first token to all."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(D, D) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = heads(self.q(x[:, :1])), heads(self.k(x)), heads(self.v(x))
+        return self.o(merge(F.scaled_dot_product_attention(q, k, v)))
+
+
+@specimen(
+    "class token of one stream beside the tokens of another: the shortcut is a slice of a concatenation",
+    X,
+    residual("fuse.o.weight", norm="pre"),
+    roles={"fuse.q.weight": "QUERY", "head.weight": "HEAD"},
+)
+class CrossStreams(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.other = nn.Linear(D, D), nn.Linear(D, D)
+        self.norm, self.fuse, self.head = nn.LayerNorm(D), Cross(), nn.Linear(D, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([torch.tanh(self.first(x))[:, :1], torch.tanh(self.other(x))[:, 1:]], dim=1)
+        token = both[:, :1] + self.fuse(self.norm(both))
+        return self.head(token[:, 0])
+
+
+@specimen(
+    "class token that joins late: a parameter is the first shortcut",
+    X,
+    residual("attn1.o.weight", norm="pre"),
+    residual("attn2.o.weight", norm="pre"),
+    roles={"token": "EMBEDDING", "head.weight": "HEAD"},
+)
+class LateToken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.token = nn.Linear(D, D), nn.Parameter(torch.randn(1, 1, D))
+        self.n1, self.n2, self.attn1, self.attn2 = nn.LayerNorm(D), nn.LayerNorm(D), Cross(), Cross()
+        self.head = nn.Linear(D, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, token = torch.tanh(self.stem(x)), self.token.expand(x.shape[0], -1, -1)
+        token = token + self.attn1(self.n1(torch.cat([token, x], dim=1)))
+        token = token + self.attn2(self.n2(torch.cat([token, x], dim=1)))
+        return self.head(token[:, 0])
+
+
+@specimen(
+    "learned scale on the shortcut",
+    X,
+    residual("attn.o.weight", shortcut=UNJUDGED, norm="pre"),
+    residual("mlp.down.weight", shortcut=UNJUDGED, norm="pre"),
+    roles={"mlp.down.weight": "RESIDUAL_OUT"},
+)
+class ScaledShortcuts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.n1, self.n2, self.attn, self.mlp = nn.LayerNorm(D), nn.LayerNorm(D), Attend(), Mlp()
+        self.keep1, self.keep2 = nn.Parameter(torch.ones(D)), nn.Parameter(torch.ones(D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.keep1 * x + self.attn(self.n1(x))
+        return self.keep2 * x + self.mlp(self.n2(x))
+
+
+@specimen(
+    "projected and max-pooled shortcut behind the norm of the branch",
+    floats(2, 8, D),
+    residual("attn.o.weight", shortcut="projection"),
+    residual("mlp.down.weight", shortcut="identity", norm="pre"),
+    fans={"project.weight": (D, D)},
+)
+class PooledProjection(nn.Module):
+    class Pooling(Attend):
+        def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+            q = self.q(x).unflatten(1, (-1, 2)).amax(2)
+            return self.o(merge(F.scaled_dot_product_attention(heads(q), heads(self.k(x)), heads(self.v(x)))))
+
+    def __init__(self):
+        super().__init__()
+        self.n1, self.project, self.attn = nn.LayerNorm(D), nn.Linear(D, D), self.Pooling()
+        self.n2, self.mlp = nn.LayerNorm(D), Mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.n1(x)
+        x = self.project(h).unflatten(1, (-1, 2)).amax(2) + self.attn(h)
+        return x + self.mlp(self.n2(x))
+
+
+@specimen(
+    "a map of the hidden state is added to the scores",
+    X,
+    residual("o.weight", norm="post"),
+    roles={"q.weight": "QUERY", "k.weight": "KEY", "v.weight": "VALUE", "o.weight": "RESIDUAL_OUT"},
+)
+class MappedScores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(D, D) for _ in range(4))
+        self.relative, self.norm = nn.Linear(D, HEADS * 2 * T), nn.LayerNorm(D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = heads(self.q(x)), heads(self.k(x)), heads(self.v(x))
+        place = torch.arange(T, device=x.device)
+        delta = (place[None] - place[:, None] + T).expand(x.shape[0], HEADS, T, T)
+        scores = q @ k.transpose(-1, -2) + torch.gather(heads(self.relative(x)), -1, delta)
+        return self.norm(x + self.o(merge(torch.softmax(scores, dim=-1) @ v)))
+
+
+@specimen(
+    "two heads, one of all tokens, summed: no residual",
+    X,
+    roles={"head.weight": "HEAD", "side.weight": "HEAD"},
+)
+class SummedHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.head, self.side = nn.Linear(D, D), nn.LayerNorm(D), nn.Linear(D, 3), nn.Linear(D, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(torch.relu(self.stem(x)))
+        return self.head(x[:, 0]) + 0.5 * self.side(x[:, 1:]).amax(1)
+
+
+@specimen(
+    "blend by a learned share: x + share·(f(x) - x)",
+    X,
+    residual("mlp.down.weight", norm="pre"),
+    otherwise=((residual("mlp.down.weight", norm="pre", parent=1), residual("")),),
+)
+class Blended(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.share, self.norm, self.mlp = nn.Parameter(torch.full((D,), 1e-4)), nn.LayerNorm(D), Mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.sigmoid(self.share) * (self.mlp(self.norm(x)) - x)
+
+
+@specimen(
+    "a decoder that starts from learned queries and adds them to keys at every layer",
+    X,
+    residual("layer1.o.weight", norm="post"),
+    residual("layer2.o.weight", norm="post"),
+)
+class Queries(nn.Module):
+    """As in DETR: the stream starts at zero, so the first sum is no more than its branch; the queries are places."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.layer0 = nn.Parameter(torch.randn(3, D)), Attend()
+        self.layer1, self.layer2 = Attend(), Attend()
+        self.n1, self.n2 = nn.LayerNorm(D), nn.LayerNorm(D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.layer0(self.queries.expand(x.shape[0], -1, -1), x)
+        z = self.n1(z + self.layer1(z + self.queries, x))
+        return self.n2(z + self.layer2(z + self.queries))
+
+
+@specimen(
+    "a branch that keeps all tokens but the first as they are: zeros make it no identity",
+    X,
+    residual(""),
+    otherwise=((residual("mlp.down.weight"),),),
+)
+class KeepsTokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mlp = Mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.cat([self.mlp(x[:, :1]), x[:, 1:]], dim=1)
