@@ -18,11 +18,20 @@ if _typing.TYPE_CHECKING:
     from exnihilo.lab.study import Study
     from exnihilo.lab.tasks import Task, from_arrays, from_file
     from exnihilo.layouts import Layout
+    from exnihilo.plans.apply import apply, initialize
+    from exnihilo.plans.diff import diff
+    from exnihilo.plans.make import plan
+    from exnihilo.plans.records import Applied, Plan
+    from exnihilo.plans.survival import survived
+    from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
+    from exnihilo.structure.reader import read
+    from exnihilo.structure.records import Role, Structure
 
 __all__ = ["Key", "Layout", "Network", "Optimizer", "Outcome", "Run", "RunRecord", "Start", "Study", "Task", "Verdict"]
 __all__ += ["__version__", "from_arrays", "from_file", "gain", "he_normal", "lecun_normal", "scheme_named", "study"]
-__all__ += ["xavier_normal"]
+__all__ += ["Applied", "Plan", "Role", "Structure", "apply", "diff", "initialize", "plan", "read", "recipes"]
+__all__ += ["survived", "xavier_normal"]
 
 # Where each public name lives. They are imported on first use: the records and the report need no torch, and
 # `exnihilo --version` need not wait for it.
@@ -33,7 +42,15 @@ _HOMES = {
     "lab.study": ("Study",),
     "lab.tasks": ("Task", "from_arrays", "from_file"),
     "layouts": ("Layout",),
+    "plans.apply": ("apply", "initialize"),
+    "plans.diff": ("diff",),
+    "plans.make": ("plan",),
+    "plans.records": ("Applied", "Plan"),
+    "plans.survival": ("survived",),
+    "recipes.named": ("recipes",),
     "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
+    "structure.reader": ("read",),
+    "structure.records": ("Role", "Structure"),
 }
 
 

@@ -5,6 +5,11 @@
     ├── InvalidValueError     a value outside its range, or options that clash       (also ValueError)
     ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
     ├── ReadError             a model that cannot be read                            (also RuntimeError)
+    ├── StructureFileError    a file that holds no structure                         (also ValueError)
+    ├── RecipeError           a recipe that makes no sense for a model                (also ValueError)
+    ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
+    ├── PlanFileError         a file that holds no plan                               (also ValueError)
+    ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
     ├── WorkerError           a worker process that died                             (also RuntimeError)
@@ -101,6 +106,36 @@ class ReadError(ExnihiloError, RuntimeError):
     """A model that does not run on its example, or from whose run nothing can be read."""
 
     code = "read"
+
+
+class StructureFileError(ExnihiloError, ValueError):
+    """A file or text that holds no structure, or one of another version."""
+
+    code = "structure-file"
+
+
+class RecipeError(ExnihiloError, ValueError):
+    """A recipe that makes no sense for a model, such as zero-residual where there is no residual branch."""
+
+    code = "recipe"
+
+
+class UnassignedError(ExnihiloError, ValueError):
+    """Parameters that no rule of a recipe covers."""
+
+    code = "unassigned"
+
+
+class PlanFileError(ExnihiloError, ValueError):
+    """A file or text that holds no plan, or one of another version."""
+
+    code = "plan-file"
+
+
+class StalePlanError(ExnihiloError, ValueError):
+    """A plan for another model, or for this one as it was before it changed."""
+
+    code = "stale-plan"
 
 
 class DataError(ExnihiloError, ValueError):

@@ -6,10 +6,11 @@ from math import prod
 import pytest
 import torch
 from torch import nn
-from worlds import found_in
+from worlds import SMALL, found_in
 
+from exnihilo.claims import c3
 from exnihilo.claims.balance import ROWS, Balance, balances
-from exnihilo.claims.c3 import ACTIVATIONS, CLAIM, DEPTHS, MEASURED_STARTS, MIXED, TASKS, XAVIER
+from exnihilo.claims.c3 import ACTIVATIONS, CLAIM, DEPTHS, MEASURED_STARTS, MIXED, XAVIER, measure
 from exnihilo.claims.clauses import of_clause
 from exnihilo.lab.networks import parameters
 from exnihilo.lab.records import Network
@@ -23,7 +24,7 @@ def measured(lost: tuple[str, ...], ratio: float = 1e-4) -> tuple[Balance, ...]:
         for name in (*ACTIVATIONS, MIXED)
         for depth in DEPTHS
         for start in MEASURED_STARTS
-        for task in TASKS
+        for task in SMALL.tasks
     )
 
 
@@ -84,7 +85,7 @@ def test_balance_is_within_a_factor_of_ten_either_way(ratio: float, holds: bool)
 
 def test_the_balance_is_that_of_autograd_through_modules() -> None:
     """The same quantity by real modules and their hooks, and by the product of the layers' Jacobians."""
-    [found] = balances(("tanh",), (3,), (XAVIER,), tasks=("wine",), num_seeds=1, width=8)
+    [found] = balances(("tanh",), (3,), (XAVIER,), tasks=("wine",), seeds=(0,), width=8)
     task = task_named("wine")
     values = begin(XAVIER, parameters(Network(depth=3, width=8), 13, 3), 0)
     names = ("layers.0", "layers.1", "layers.2", "head")
@@ -102,9 +103,19 @@ def test_the_balance_is_that_of_autograd_through_modules() -> None:
     assert prod(lowest.shape) == prod(last.shape)
 
 
+def test_the_balance_is_measured_on_the_preset_s_tasks_and_the_seed_s_own_splits_and_draws(monkeypatch) -> None:
+    monkeypatch.setattr(c3, "ACTIVATIONS", ("tanh",))
+    monkeypatch.setattr(c3, "DEPTHS", (2,))
+    wine = replace(SMALL, tasks=("wine",))
+    first, other = measure(wine, 0), measure(wine, 1)
+    assert {of.task for of in (*first, *other)} == {"wine"}
+    assert {of.seed for of in first}.isdisjoint(of.seed for of in other)
+    assert {of.ratio for of in first}.isdisjoint(of.ratio for of in other)
+
+
 def test_activations_joined_by_plus_take_turns() -> None:
     def ratio(names: str) -> float:
-        return balances((names,), (2,), (XAVIER,), tasks=("wine",), num_seeds=1, width=8)[0].ratio
+        return balances((names,), (2,), (XAVIER,), tasks=("wine",), seeds=(0,), width=8)[0].ratio
 
     assert len({ratio(names) for names in ("tanh+relu", "relu+tanh", "tanh", "relu")}) == 4
     assert ratio("tanh+tanh") == ratio("tanh")

@@ -87,7 +87,7 @@ def finished(*studies: Study) -> dict[Run, RunRecord]:
 def test_only_runs_at_their_own_studys_tuned_rate_have_neighbors() -> None:
     tuned = SMALL.study("tuned", "?", seed=0, networks=(Network(),), starts=(ZEROS,))
     fixed = replace(tuned, name="fixed", policy="grid", lrs=(0.1, 0.3))
-    place = tuned.cells[0]
+    place = tuned.places[0]
     found = Found(preset=SMALL, studies={"tuned": tuned, "fixed": fixed}, records=finished(tuned, fixed))
     at_choice, at_same_rate = found.judged("tuned", place, ZEROS), found.judged("fixed", place, ZEROS, 0.1)
     assert at_choice == at_same_rate  # the very same runs: only where they were judged tells them apart
@@ -158,7 +158,7 @@ def test_what_a_claim_sees_does_not_depend_on_what_else_ran() -> None:
     )
     assert len(beside.records) > len(own.records)
     assert {record.run for record in own.runs("own")} == set(alone)
-    place = study.cells[0]
+    place = study.places[0]
     assert beside.num_runs == own.num_runs
     assert beside.runs("own") == own.runs("own")
     assert beside.verdicts("own") == own.verdicts("own")

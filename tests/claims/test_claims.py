@@ -12,6 +12,7 @@ from worlds import SMALL, found_in
 
 from exnihilo.claims.catalog import CLAIMS, claims_named
 from exnihilo.claims.claim import Claim
+from exnihilo.claims.presets import preset_named
 from exnihilo.claims.records import Answer
 from exnihilo.errors import UnknownNameError
 from exnihilo.lab.networks import maps
@@ -33,7 +34,7 @@ def answers() -> Mapping[str, Answer]:
     """Every answer in a world where each run does tolerably well."""
     return {
         claim.id: claim.answer(
-            found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure())
+            found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure(SMALL, 0))
         )
         for claim in CLAIMS
     }
@@ -64,6 +65,16 @@ def test_another_seed_asks_for_other_runs() -> None:
     for claim in CLAIMS:
         seeds = {study.seed for study in claim.studies(SMALL, 3)}
         assert seeds <= {3}, claim.id
+
+
+def test_the_full_preset_puts_more_seeds_to_every_study_that_is_not_an_exact_count() -> None:
+    quick, full = (
+        {study.name: study for claim in CLAIMS for study in claim.studies(preset_named(name), 0)}
+        for name in ("quick", "full")
+    )
+    same = {name for name, study in quick.items() if full[name].looks[-1] <= study.looks[-1]}
+    assert {quick[name].looks for name in same} == {(1,)}
+    assert {name.split()[0] for name in same} == {"D2", "D6", "T7"}
 
 
 def test_every_answer_is_of_its_claim(answers: Mapping[str, Answer]) -> None:
@@ -146,7 +157,7 @@ def lost(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_a_world_in_which_every_run_diverges_has_words_and_numbers_for_it(claim: Claim) -> None:
-    measured = None if claim.measure is None else claim.measure()
+    measured = None if claim.measure is None else claim.measure(SMALL, 0)
     answer = claim.answer(found_in(claim, lost, measured=measured))
     shown = [plain(part) for part in (*answer.evidence.figures, *answer.evidence.tables)]
     words = [answer.finding, answer.factor or "", *(cell.finding for cell in answer.evidence.cells)]
@@ -170,8 +181,8 @@ def test_a_table_counts_a_run_that_diverged_and_says_how_many_there_are() -> Non
 
     [table] = claim.answer(found_in(claim, world)).evidence.tables
     assert table.title.endswith("; a run that diverged counts as a test score of 0")
-    assert {row[3:] for row in table.rows if row[1] == "zeros"} == {(0.4, 10, 5)}
-    assert {row[3:] for row in table.rows if row[1] == "small_normal"} == {(0.8, 10, 0)}
+    assert {row[3:] for row in table.rows if row[1] == "zeros"} == {(0.4, 16, 8)}
+    assert {row[3:] for row in table.rows if row[1] == "small_normal"} == {(0.8, 16, 0)}
 
 
 def test_claims_are_found_by_name_in_any_case_and_order() -> None:

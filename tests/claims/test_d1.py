@@ -65,7 +65,7 @@ def test_the_count_sees_a_single_negative_zero() -> None:
 
 def test_the_lab_s_networks_begin_at_zero_and_the_controls_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(d1, "FILLS", {name: d1.FILLS[name] for name in ("zeros", "normal")})
-    outcome = d1.measure()
+    outcome = d1.measure(SMALL, 0)
     zero = [begun for begun in outcome.begun if begun.start == "zeros"]
     # Weights and biases of a 64-32-32-32-10 network, by hand.
     assert (zero[0].num_weights, zero[0].num_biases) == (64 * 32 + 2 * 32 * 32 + 32 * 10, 3 * 32 + 10)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from worlds import found_in, verdict_in
+from worlds import SMALL, found_in, verdict_in
 
 from exnihilo.claims.d5 import CLAIM, SIDE, Repaired, measure
 
@@ -65,11 +65,11 @@ def test_runs_that_never_move_are_lost_too() -> None:
 
 def test_pytorch_makes_nan_of_zeros_and_scales_leave_them() -> None:
     state = torch.get_rng_state()
-    assert measure() == replace(LOST, num_weights=SIDE * SIDE)
+    assert measure(SMALL, 0) == replace(LOST, num_weights=SIDE * SIDE)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_the_table_shows_the_nan_that_scaling_leaves() -> None:
     table = CLAIM.answer(found_in(CLAIM, world_of(), measured=replace(LOST, nan_after_scaling=7))).evidence.tables[0]
     assert {row[0]: row[3] for row in table.rows}["multiplied by a scale"] == 7
-    assert measure().nan_after_scaling == 0
+    assert measure(SMALL, 0).nan_after_scaling == 0

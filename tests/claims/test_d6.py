@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from worlds import found_in, verdict_in
+from worlds import SMALL, found_in, verdict_in
 
 from exnihilo.claims import d6
 from exnihilo.claims.d6 import CLAIM, Twins
@@ -67,7 +67,7 @@ def test_networks_of_nan_decide_nothing() -> None:
 
 def test_plain_pytorch_keeps_twins_that_move_and_random_biases_part_them() -> None:
     state = torch.get_rng_state()
-    measured = {(of.activation, of.biases): of for of in d6.measure()}
+    measured = {(of.activation, of.biases): of for of in d6.measure(SMALL, 0)}
     assert torch.equal(state, torch.get_rng_state())
     assert measured["sigmoid", False].moved
     assert not measured["relu", False].moved

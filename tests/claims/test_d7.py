@@ -32,7 +32,7 @@ def test_noise_that_parts_the_units_and_learns_supports_the_claim() -> None:
     assert "noise of 1e-08 or more with 1 hidden layer, noise of 0.001 or more with 2" in answer.finding
     # The steps to leave zero are not counted by the rule: they stand in a table, and not among the cells.
     assert {cell.supports for cell in answer.evidence.cells} == {True}
-    assert {row[0]: row[2].split(",")[0] for row in answer.evidence.tables[1].rows}[1] == "56 of 56"
+    assert {row[0]: row[2].split(",")[0] for row in answer.evidence.tables[1].rows}[1] == "84 of 84"
 
 
 def test_noise_that_leaves_units_alike_and_learns_nothing_refutes_the_claim() -> None:
@@ -48,7 +48,7 @@ def test_runs_that_never_escape_are_missing_and_counted_as_censored() -> None:
     answer = CLAIM.answer(found_in(CLAIM, world_of(escapes=False)))
     assert "noise of no size with 1 hidden layer, noise of no size with 2" in answer.finding
     assert {row["step"] for row in answer.evidence.figures[0].rows} == {None}
-    assert {row[-1] for row in answer.evidence.tables[0].rows} == {"0 of 8"}
+    assert {row[-1] for row in answer.evidence.tables[0].rows} == {"0 of 12"}
     assert answer.evidence.tables[0].rows[0][2] == "> 40"
 
 
@@ -80,5 +80,5 @@ def test_the_growth_of_the_steps_is_read_off_a_power_law() -> None:
 
     growth = CLAIM.answer(found_in(CLAIM, world)).evidence.tables[1]
     # 0.1 and 0.03 alone escape within 40 steps: after 1 and 11, which is 10 / 0.523 steps a decade and a power of 1.99.
-    assert growth.rows[2] == (3, 4, "16 of 56, after 1 to 11 steps", 19.1, 1.99, "(1/s)^2")
+    assert growth.rows[2] == (3, 4, "24 of 84, after 1 to 11 steps", 19.1, 1.99, "(1/s)^2")
     assert growth.rows[0][-1] == "log(1/s)"

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from worlds import found_in
+from worlds import SMALL, found_in
 
 from exnihilo.claims.clauses import of_clause
 from exnihilo.claims.m2 import CLAIM, SEEDS, Bits, Outcome, measure
 
-N = len(SEEDS)
+N = SEEDS
 
 
 def outcome(*, zeros: int = 1, same: int = N, patterns: int = N) -> Outcome:
@@ -58,7 +58,7 @@ def test_a_zero_run_that_moves_leaves_its_task_open() -> None:
 
 def test_what_is_measured_holds_and_leaves_the_global_random_state_alone() -> None:
     before = torch.get_rng_state()
-    found = measure()
+    found = measure(SMALL, 0)
     assert torch.equal(torch.get_rng_state(), before)
     assert {bits.patterns for bits in found.zeros} == {1}
     assert {(bits.patterns, bits.same_after_zeros) for bits in found.schemes} == {(N, N)}
@@ -71,4 +71,4 @@ def test_a_way_that_reads_what_was_there_is_seen(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("exnihilo.claims.m2.TORCH_FILLS", {"added": added})
     monkeypatch.setattr("exnihilo.claims.m2.OWN_SCHEMES", ())
-    assert measure().schemes == (Bits(name="added", patterns=N, same_after_zeros=0),)
+    assert measure(SMALL, 0).schemes == (Bits(name="added", patterns=N, same_after_zeros=0),)

@@ -60,13 +60,19 @@ def test_numbers_that_follow_the_input_at_the_start_count_as_different():
 
 
 def test_the_finding_does_not_call_equal_neurons_blind_to_the_input():
-    found = CLAIM.answer(Found(preset=SMALL, studies={}, records={}, measured=measure()))
+    found = CLAIM.answer(Found(preset=SMALL, studies={}, records={}, measured=measure(SMALL, 0)))
     assert "three different answers to one input, such as 0.98, 0.95, 0.99, need neurons that differ" in found.finding
     assert "(0.5 for sigmoid, 0 for relu)" in found.finding
 
 
+def test_another_seed_draws_other_random_neurons_and_the_same_zeros():
+    first, other = measure(SMALL, 0), measure(SMALL, 1)
+    assert first.zero == other.zero
+    assert first.random != other.random
+
+
 def test_the_measured_sigmoid_neurons_learn_and_stay_alike():
-    outcome = measure()
+    outcome = measure(SMALL, 0)
     assert outcome.zero["sigmoid"].has_learned
     assert outcome.zero["sigmoid"].most_distinct == 1
     assert outcome.random.most_distinct == 3

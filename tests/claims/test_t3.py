@@ -72,10 +72,10 @@ def test_nothing_that_is_not_read_asks_for_a_later_look() -> None:
     found = found_in(CLAIM, lambda run: {}, measured=timing_of(1.0), preset=preset)
     [study] = found.studies.values()
     assert study.baseline is None
-    assert {len(found.judged(study.name, place, start)) for place in study.cells for start in study.arms} == {10}
+    assert {len(found.judged(study.name, place, start)) for place in study.places for start in study.arms} == {10}
 
 
 def test_every_alternative_is_timed_in_every_block() -> None:
-    timing = measure()
+    timing = measure(WORLD_PRESET, 0)
     assert set(timing.seconds) == {ZEROS, SMALL, AGAIN, TINY}
     assert all(len(seconds) == BLOCKS and min(seconds) > 0 for seconds in timing.seconds.values())

@@ -15,7 +15,8 @@ SMALL = Preset(
     tasks=("digits", "wine", "breast_cancer", "spirals"),
     lrs=(0.03, 0.1, 0.3),
     tuning_seeds=1,
-    looks=(10,),
+    looks=(10, 16),
+    shown_seeds=3,
     steps=20,
 )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,17 @@ def test_a_claim_is_declared_before_its_runs(monkeypatch: pytest.MonkeyPatch) ->
     assert ask("--workers", "1")[0] == 130
     with Ledger("report/ledger.sqlite") as ledger:
         assert [entry.name for entry in ledger.declarations()] == ["D2", "T6"]
+
+
+def test_what_is_measured_in_place_is_asked_with_the_preset_and_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def measure(preset: Preset, seed: int) -> None:
+        asked.append((preset.name, seed))
+
+    monkeypatch.setattr(catalog, "CLAIMS", (replace(CLAIMS[0], measure=measure),))
+    ask("--workers", "1", "--preset", "full", "--seed", "7")
+    assert asked == [("full", 7)]
 
 
 def test_a_second_call_trains_nothing() -> None:

@@ -63,6 +63,8 @@ def test_a_study_ends_in_its_verdicts_within_80_columns(folder: Path) -> None:
     assert code == 0
     assert "zeros vs he_normal" in out and "worse" in out and "6 unmoved" in out
     assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"zeros vs he_normal .* worse .* 6 / 0\n.*p 0\.031", out)  # all of six fail, and none: 2 / 2**6
+    assert "p: McNemar's exact test" in out
     assert "28 runs to the first look, at most 28 (about" in err
     assert "1 comparison, 6 paired seeds: enough to decide" in err
 
@@ -84,6 +86,9 @@ def test_json_is_all_that_is_printed(folder: Path) -> None:
     assert (code, err) == (0, "")
     assert study["question"] == "Does zero learn?"
     assert [verdict["outcome"] for verdict in study["verdicts"]] == ["worse"]
+    (failed,) = study["failures"]
+    assert (failed["comparison"], failed["n"]) == (study["verdicts"][0]["comparison"], 6)
+    assert (failed["failures"], failed["discordant"], failed["p_value"]) == ([6, 0], [6, 0], 0.03125)
     assert {arm["start"]["name"]: arm["n"] for arm in study["arms"]} == {"he_normal": 6, "zeros": 6}
 
 

@@ -22,10 +22,13 @@ def room(module):
     return module.split(".")[1] if "." in module else ""
 
 
-def imported_names(source, module, *, is_package=False):
-    """Every dotted name that a module imports, at any depth of its code, type-checking blocks included."""
+def imported_names(source, module, *, is_package=False, at_import=False):
+    """Every dotted name that a module imports, at any depth of its code, type-checking blocks included.
+
+    With ``at_import``, only what importing the module brings in: neither function bodies nor type-checking blocks.
+    """
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in walked(ast.parse(source), at_import):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -36,12 +39,23 @@ def imported_names(source, module, *, is_package=False):
     return found
 
 
-def edges():
+def walked(node, at_import):
+    """The node and all below it; with ``at_import``, without what does not run when the module is imported."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
+            isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+        )
+        if not (at_import and later):
+            yield from walked(child, at_import)
+
+
+def edges(*, at_import=False):
     """For each module, the modules of this package that it imports, and the top-level names of all others."""
     known = modules()
     inside, outside = {}, {}
     for module, path in known.items():
-        names = imported_names(path.read_text(), module, is_package=path.name == "__init__.py")
+        names = imported_names(path.read_text(), module, is_package=path.name == "__init__.py", at_import=at_import)
         inside[module] = {name for name in names if name in known and name != module}
         outside[module] = {name.split(".")[0] for name in names if name.split(".")[0] != "exnihilo"}
     return inside, outside

@@ -84,8 +84,13 @@ def test_an_import_inside_a_function_is_read_too():
     assert "exnihilo.claims.records" in imports.imported_names(source, "exnihilo.lab.engine")
 
 
+def test_what_runs_later_is_not_brought_in_by_an_import():
+    source = "if TYPE_CHECKING:\n    import a\ndef f():\n    import b\nclass C:\n    import c\n"
+    assert imports.imported_names(source, "exnihilo.layouts", at_import=True) == {"c"}
+
+
 def test_records_and_report_bring_in_no_torch():
-    inside, outside = imports.edges()
+    inside, outside = imports.edges(at_import=True)
     showing = [name for name in inside if name.endswith(".records") or imports.room(name) == "report"]
     assert len(showing) > 2
     for start in showing:

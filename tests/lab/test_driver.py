@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -16,8 +18,10 @@ from test_store import dump
 from test_study import HE, XAVIER, ZEROS, study_with
 
 from exnihilo.errors import WorkerError
-from exnihilo.lab.driver import Progress, chunks_of, execute
-from exnihilo.lab.records import Network, Optimizer, Run
+from exnihilo.lab import schedule
+from exnihilo.lab.driver import Progress, chunks_of, execute, finished
+from exnihilo.lab.forecast import forecast
+from exnihilo.lab.records import Network, Optimizer, Run, RunRecord
 from exnihilo.lab.schedule import judge, pending
 from exnihilo.lab.store import Ledger
 
@@ -44,6 +48,36 @@ def test_all_that_is_pending_is_trained_once_and_kept(tmp_path: Path, log: Path)
         assert judge(study, ledger.records()) == judge(study, records)
         assert sorted(trained(log)) == sorted(ledger.identities())
         assert [entry.name for entry in ledger.declarations()] == ["example"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 1.0])
+def test_what_is_finished_of_a_study_is_found_without_reading_the_others(tmp_path: Path, share: float) -> None:
+    study, other = study_with(margin=0.001), study_with(name="other", starts=(ZEROS,), steps=7)
+    with Ledger(tmp_path / "whole.sqlite") as whole:
+        execute([study, other], whole, train=train)
+        records = whole.records()
+    with Ledger(tmp_path / "part.sqlite") as part:
+        own = [run for run in schedule.runs_of(study, records) if int(run.identity[:4], 16) < share * 0x10000]
+        part.commit(record for record in records if record.run in own or record.run.steps == 7)
+        stored = part.records()
+        asked: list[str] = []
+        found = finished([study], spied(part, asked))
+    assert found == {record.run: record for record in stored if record.run in set(schedule.runs_of(study, stored))}
+    assert forecast(study, found) == forecast(study, stored)
+    assert len(asked) == len(set(asked))
+    assert set(asked).isdisjoint(record.run.identity for record in stored if record.run.steps == 7)
+
+
+def spied(ledger: Ledger, asked: list[str]) -> Ledger:
+    """The ledger, writing down the identities that it is asked for."""
+
+    class Spied:
+        def records(self, identities: Iterable[str]) -> tuple[RunRecord, ...]:
+            wanted = list(identities)
+            asked.extend(wanted)
+            return ledger.records(wanted)
+
+    return cast(Ledger, Spied())
 
 
 def test_studies_share_the_runs_that_they_have_in_common(tmp_path: Path, log: Path) -> None:

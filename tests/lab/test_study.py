@@ -10,7 +10,7 @@ from fake_engine import QUALITY, noise, record_of
 
 from exnihilo.errors import InvalidValueError, UnknownNameError
 from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
-from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, pending, runs_of, tunings_of
+from exnihilo.lab.schedule import chosen_rates, comparisons_of, judge, judge_failures, pending, runs_of, tunings_of
 from exnihilo.lab.study import SEEDS_PER_STUDY, Study
 
 HE, XAVIER, ZEROS, NORMAL = (Start(name=name) for name in ("he_normal", "xavier_normal", "zeros", "normal"))
@@ -209,7 +209,7 @@ def test_rates_are_chosen_by_validation_data_alone() -> None:
     assert {run.lr for run in records if not is_tuning(run)} == {0.1, 1.0, 3.0}
 
 
-def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_cell() -> None:
+def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_place() -> None:
     other = Network(depth=1, width=8)
     study = study_with(starts=(SMALL, XAVIER), networks=(Network(depth=2, width=8), other))
 
@@ -232,7 +232,7 @@ def test_an_optimum_at_the_edge_extends_the_grid_of_every_start_of_its_cell() ->
         (2, start): [0.01, 0.1, 1.0, 10.0, 100.0] for start in study.arms
     }
     assert all(rates[1, start] == [0.01, 0.1, 1.0] for start in study.arms)
-    chosen = {(cell.network.depth, start): lr for (cell, start), lr in chosen_rates(study, records).items()}
+    chosen = {(place.network.depth, start): lr for (place, start), lr in chosen_rates(study, records).items()}
     assert chosen[2, SMALL] in (10.0, 100.0)
     assert chosen[2, XAVIER] == chosen[1, XAVIER] == 0.1
 
@@ -429,6 +429,27 @@ def test_failures_are_counted_and_a_diverged_run_takes_the_worst_value() -> None
     assert verdict.estimate == pytest.approx(-0.45)
 
 
+def test_failures_are_compared_on_the_seeds_of_each_verdict() -> None:
+    def record(run: Run) -> RunRecord:
+        late = not is_tuning(run) and run.seed >= 7  # seeds of a later look
+        lost = run.start == ZEROS or (run.start == XAVIER and late)
+        return record_of(run, moved=run.start != ZEROS or late, diverged=lost and late)
+
+    study = study_with(starts=(XAVIER, ZEROS), margin=0.001, vary_split=False)
+    _, records = finished(study, record)
+    verdicts, failures = judge(study, records), judge_failures(study, records)
+    assert [compared.comparison for compared in failures] == [verdict.comparison for verdict in verdicts]
+    assert [(compared.n, compared.failures) for compared in failures] == [(v.n, v.failures) for v in verdicts]
+    xavier, zeros = failures  # Xavier fails at seeds 7 to 11, zeros at every seed
+    assert (xavier.n, xavier.failures, xavier.p_value) == (12, (5, 0), 2 * 0.5**5)
+    assert (zeros.failures, zeros.p_value) == ((zeros.n, 0), 2 * 0.5**zeros.n)
+
+
+def test_nothing_fails_in_a_study_without_a_baseline() -> None:
+    study = study_with(baseline=None)
+    assert judge_failures(study, finished(study)[1]) == ()
+
+
 def test_an_unfinished_study_cannot_be_judged() -> None:
     study = study_with()
     _, records = finished(study)
@@ -473,12 +494,12 @@ def test_a_study_that_finds_all_its_runs_finished_asks_for_what_it_would_have_as
 def test_the_runs_of_a_study_that_has_just_begun_are_those_it_asked_for() -> None:
     study = study_with()
     asked = pending(study, {})
-    judging = study.run(study.cells[0], HE, 0.1, study.judging_seed(0))
+    judging = study.run(study.places[0], HE, 0.1, study.judging_seed(0))
     records = {run: record_of(run) for run in (*asked[:3], judging)}
     assert runs_of(study, records) == asked[:3]  # the rate of the judging run is not chosen yet
 
 
-def test_optimizers_and_tasks_make_cells_of_their_own() -> None:
+def test_optimizers_and_tasks_make_places_of_their_own() -> None:
     study = study_with(tasks=("digits", "wine"), optimizers=(Optimizer(), Optimizer(name="adam")), looks=(8,))
     _, records = finished(study)
     assert len(judge(study, records)) == 4

@@ -317,6 +317,17 @@ def test_failures_are_compared_by_mcnemar_with_holm_over_the_family():
     assert hot.baseline_rate[0] == 0.0
 
 
+def test_failures_at_a_later_look_count_by_its_share_of_alpha():
+    # Looks at 4 and 8 spend half of alpha each: both p-values count twice, and Holm doubles the smaller one again.
+    pairs = {
+        "late": PairedOutcomes.of((nan,) * 8, (0.9,) * 8),
+        "early": PairedOutcomes.of((nan,) * 4, (0.9,) * 4),
+    }
+    late, early = compare_failures(pairs, looks=(4, 8))
+    assert (late.p_value, early.p_value) == (2.0**-7, 2.0**-3)
+    assert (late.p_adjusted, early.p_adjusted) == (2 * 2 * 2.0**-7, 2 * 2.0**-3)
+
+
 def test_bad_families_are_named():
     with pytest.raises(InvalidValueError, match="The family has no comparison"):
         compare({}, margin=0.01)

@@ -18,7 +18,7 @@ CASES = {name: build() for name, build in SCHEMES.items()} | {
     "noisy_sparse": Noisy(base=Sparse(), std=0.1),
     "variance_scaling_truncated": VarianceScaling(distribution="truncated_normal"),
 }
-RANDOM = [name for name in CASES if name not in ("zeros", "ones", "constant", "identity", "dirac")]
+RANDOM = [name for name in CASES if name not in ("zeros", "ones", "constant", "identity", "dirac", "values")]
 CPU = torch.device("cpu")
 
 

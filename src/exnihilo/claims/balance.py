@@ -1,6 +1,6 @@
 """How evenly a start passes a loss's gradient down a network, measured before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -40,7 +40,7 @@ def balances(
     starts: Sequence[Start],
     *,
     tasks: Sequence[str],
-    num_seeds: int,
+    seeds: Iterable[int],
     width: int,
 ) -> tuple[Balance, ...]:
     """The balance of every combination, on the first training rows of each seed's split of classifications.
@@ -51,7 +51,7 @@ def balances(
     signal has vanished.
     """
     found: list[Balance] = []
-    for name, seed in product(tasks, range(num_seeds)):
+    for name, seed in product(tasks, seeds):
         task = task_named(name)
         part = split(task, load(task), seed).train
         for depth, start in product(depths, starts):

@@ -15,6 +15,7 @@ from exnihilo.claims.clauses import (
     num_holding,
     of_clause,
     place,
+    seeds_shown,
     somewhere,
 )
 from exnihilo.claims.d2 import is_known
@@ -23,8 +24,7 @@ from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 TRAINED = "C1 zeros by activation"
 DEEP = "C1 gradients by depth"
@@ -35,7 +35,7 @@ ACTIVATIONS = ("sigmoid", "softplus")
 DEEP_ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
 DEPTHS = (2, 4, 8)
 DEEP_FROM = 4
-DEEP_STEPS, DEEP_LR, DEEP_SEEDS = 100, 0.1, 3
+DEEP_STEPS, DEEP_LR = 100, 0.1
 WORKS, SYMMETRY, VANISHING = "can work", "symmetry", "vanishing gradients"
 
 
@@ -58,7 +58,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO,),
             policy="grid",
             lrs=(DEEP_LR,),
-            looks=(DEEP_SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=DEEP_STEPS,
             measurements=DEEP_STEPS // 10,
         ),
@@ -95,7 +95,7 @@ def _works(found: Found) -> list[Cell]:
     supports = {"better": True, "equivalent": True, "worse": False, "undecided": None}
     return [
         cell_of(
-            place(WORKS, comparison.cell.task, comparison.cell.network.activation),
+            place(WORKS, comparison.place.task, comparison.place.network.activation),
             verdict,
             f"Zero minus Xavier: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -171,7 +171,7 @@ def _finding(cells: Sequence[Cell], works: Sequence[Cell]) -> str:
 
 
 def _places(found: Found, study: str, activation: str) -> list[Place]:
-    return [spot for spot in found.studies[study].cells if spot.network.activation == activation]
+    return [spot for spot in found.studies[study].places if spot.network.activation == activation]
 
 
 def _networks(found: Found, activation: str) -> list[Network]:
@@ -180,7 +180,7 @@ def _networks(found: Found, activation: str) -> list[Network]:
 
 
 def _deep_runs(found: Found, network: Network) -> list[RunRecord]:
-    spots = [spot for spot in found.studies[DEEP].cells if spot.network == network]
+    spots = [spot for spot in found.studies[DEEP].places if spot.network == network]
     return [record for spot in spots for record in found.judged(DEEP, spot, ZERO)]
 
 
@@ -190,7 +190,7 @@ def _steps(record: RunRecord) -> range:
 
 def _accuracies(found: Found) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for spot in found.studies[TRAINED].cells:
+    for spot in found.studies[TRAINED].places:
         zero, other = (found.judged(TRAINED, spot, start) for start in (ZERO, OTHER))
         rows.append(
             (
@@ -243,7 +243,8 @@ def _gradients(found: Found) -> Figure:
         name="c1-lowest-gradient",
         title="Gradient of the lowest map of an all-zero network while it trains",
         caption=(
-            f"Mean over {DEEP_SEEDS} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate {DEEP_LR:g}; "
+            f"Mean over {found.preset.shown_seeds} seeds in each of {len(found.studies[DEEP].tasks)} tasks at rate "
+            f"{DEEP_LR:g}; "
             "bands reach from the lowest to the highest run; runs that diverged are left out. A line at 0 is exactly 0."
         ),
         mark="line",
@@ -269,7 +270,7 @@ CLAIM = Claim(
         "it, worse in every place refutes it, else it is open. 'Symmetry': supported by an activation with which all "
         "units of every hidden layer of every zero run end as one (relative distance 1e-6), refuted if some differ, "
         f"open where NaN hides it. 'Vanishing gradients', for {DEEP_FROM} or more hidden layers at rate {DEEP_LR:g}, "
-        f"{DEEP_SEEDS} seeds a task: supported if after {DEEP_STEPS} steps the lowest map's gradient is more than "
+        f"{seeds_shown()} a task: supported if after {DEEP_STEPS} steps the lowest map's gradient is more than "
         f"{DECADES:g} decades below the head's in every run (an underflow counts as {UNDERFLOW:g}); refuted if in "
         "every run it is not, or no map has any gradient at all, which is none rather than a small one; else open. "
         "This part describes these runs and is no test. That zero is simple is claim D1."

@@ -13,26 +13,25 @@ from exnihilo.claims.clauses import (
     num_holding,
     of_clause,
     place,
+    seeds_compared,
+    seeds_shown,
     somewhere,
 )
 from exnihilo.claims.networks import deep, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start, Verdict
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 TRAINED, BEGUN = "C2 range of random weights", "C2 random weights before training"
 NETWORK, SATURATING = deep(), deep("tanh")
 # As far below the middle one as above it.
 STDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-BEGUN_SEEDS = 3
 # Three of the stds are trained; the middle one is close to He's, sqrt(2 / 16) = 0.35.
 SMALL, MIDDLE, WIDE = Start(name="small_normal"), Start(name="normal", value=0.3), Start(name="normal", value=1.0)
 RANDOM = (SMALL, MIDDLE, WIDE)
 # Starts whose units are all alike.
 ALIKE = (Start(name="zeros"), Start(name="constant", value=0.1))
-LOOKS = (12,)
 LOSS_MARGIN = 0.05
 # The losses and the accuracies are a family each.
 SHARE = 1 / 2
@@ -53,7 +52,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             seed=seed,
             networks=(NETWORK,),
             starts=(*RANDOM, *ALIKE),
-            looks=LOOKS,
+            looks=(preset.one_look,),
         ),
         preset.study(
             BEGUN,
@@ -63,7 +62,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=[Start(name="normal", value=std) for std in STDS],
             policy="grid",
             lrs=(0.01,),
-            looks=(BEGUN_SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=1,
             evaluations=1,
             measurements=1,
@@ -75,7 +74,7 @@ def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
     runs = {
         (spot.task, start): found.judged(TRAINED, spot, start)
-        for spot in found.studies[TRAINED].cells
+        for spot in found.studies[TRAINED].places
         for start in (*RANDOM, *ALIKE)
     }
     loss = _contrasts(
@@ -94,7 +93,9 @@ def read(found: Found) -> Reading:
         finding=_finding(found, cells, runs),
         factor=factor_by_clause(cells),
         evidence=Evidence(
-            cells=cells, tables=(_table(found, runs),), figures=(_saturated(found), _gradients(found), _bars(runs))
+            cells=cells,
+            tables=(_table(found, runs),),
+            figures=(_saturated(found), _gradients(found), _bars(found, runs)),
         ),
     )
 
@@ -105,12 +106,12 @@ def _contrasts(
     tasks = list(dict.fromkeys(task for task, _ in runs))
     names = {(task, *pair): f"{pair[0].label} vs {pair[1].label}: {task}" for pair in pairs for task in tasks}
     sides = {name: (runs[task, one], runs[task, other]) for (task, one, other), name in names.items()}
-    verdicts = contrast(found, sides, metric=metric, margin=within, share=SHARE, num_seeds=LOOKS[0])
+    verdicts = contrast(found, sides, metric=metric, margin=within, share=SHARE, num_seeds=found.preset.one_look)
     return {key: verdicts[name] for key, name in names.items()}
 
 
 def _begun(found: Found, network: Network, std: float) -> list[RunRecord]:
-    spots: list[Place] = [spot for spot in found.studies[BEGUN].cells if spot.network == network]
+    spots: list[Place] = [spot for spot in found.studies[BEGUN].places if spot.network == network]
     start = Start(name="normal", value=std)
     return [record for spot in spots for record in found.judged(BEGUN, spot, start)]
 
@@ -219,7 +220,7 @@ def _score(record: RunRecord) -> float:
 
 
 def _table(found: Found, runs: Runs) -> Table:
-    spots = {spot.task: spot for spot in found.studies[TRAINED].cells}
+    spots = {spot.task: spot for spot in found.studies[TRAINED].places}
     rows: list[tuple[Value, ...]] = []
     for (task, start), records in runs.items():
         alive = [record.train_loss[-1] for record in records if not record.diverged]
@@ -259,7 +260,7 @@ def _saturated(found: Found) -> Figure:
     return Figure(
         name="c2-saturation",
         title="Saturated tanh units before training, against the range of the weights",
-        caption=f"Mean over {BEGUN_SEEDS} seeds in each of {len(found.studies[BEGUN].tasks)} tasks.",
+        caption=f"Mean over {found.preset.shown_seeds} seeds in each of {len(found.studies[BEGUN].tasks)} tasks.",
         mark="line",
         x=Axis(field="std", title="std of the weights", scale="log"),
         y=Axis(field="share", title="saturated units (%)"),
@@ -286,8 +287,8 @@ def _gradients(found: Found) -> Figure:
         name="c2-gradient",
         title="The largest gradient of a map before training, against the range of the weights",
         caption=(
-            f"Median over {BEGUN_SEEDS} seeds in each of {len(found.studies[BEGUN].tasks)} tasks; bands reach from the "
-            "lowest to the highest run."
+            f"Median over {found.preset.shown_seeds} seeds in each of {len(found.studies[BEGUN].tasks)} tasks; bands "
+            "reach from the lowest to the highest run."
         ),
         mark="line",
         x=Axis(field="std", title="std of the weights", scale="log"),
@@ -297,11 +298,11 @@ def _gradients(found: Found) -> Figure:
     )
 
 
-def _bars(runs: Runs) -> Figure:
+def _bars(found: Found, runs: Runs) -> Figure:
     return Figure(
         name="c2-range",
         title="Test accuracy of a deep ReLU network by the range of its random weights",
-        caption=f"Mean over {LOOKS[0]} seeds, each start at its tuned rate; a diverged run counts as 0.",
+        caption=f"Mean over {found.preset.one_look} seeds, each start at its tuned rate; a diverged run counts as 0.",
         mark="bar",
         x=Axis(field="start", title="start", kind="nominal"),
         y=Axis(field="accuracy", title="test accuracy"),
@@ -338,13 +339,13 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"Before training, normal weights of std {listed([f'{std:g}' for std in STDS], len(STDS))}, {BEGUN_SEEDS} "
-        "seeds a task: descriptions of the start itself, which all runs must agree in, and no tests. 'Breaks "
-        "symmetry': all units of every layer of every run differ by bits, else refuted at that std. 'Saturation': at "
-        f"some std at least {100 * SATURATED:.0f} % of the tanh units are saturated in every run; 'exploding "
-        f"gradients': at some std the largest gradient of a ReLU network's map is in every run {EXPLODED:g} times that "
-        f"at {MIDDLE.value:g} or more; both are refuted if no run at any std is so, and open else. Trained, each start "
-        f"at its own tuned rate, {LOOKS[0]} fresh seeds of a {short_label(NETWORK)} network: 'avoids local optima': "
+        f"Before training, normal weights of std {listed([f'{std:g}' for std in STDS], len(STDS))}, {seeds_shown()} a "
+        "task: descriptions of the start itself, which all runs must agree in, and no tests. 'Breaks symmetry': all "
+        "units of every layer of every run differ by bits, else refuted at that std. 'Saturation': at some std at "
+        f"least {100 * SATURATED:.0f} % of the tanh units are saturated in every run; 'exploding gradients': at some "
+        f"std the largest gradient of a ReLU network's map is in every run {EXPLODED:g} times that at {MIDDLE.value:g} "
+        "or more; both are refuted if no run at any std is so, and open else. Trained, each start at its own tuned "
+        f"rate, {seeds_compared()} of a {short_label(NETWORK)} network: 'avoids local optima': "
         f"{listed([start.label for start in RANDOM])} against {listed([start.label for start in ALIKE])} by the final "
         f"training loss; better supports it, worse or equivalent (within {LOSS_MARGIN:g}) refutes it. 'Must be tuned': "
         f"in a task, {MIDDLE.label} better or worse than another range by test accuracy; all equivalent (within "

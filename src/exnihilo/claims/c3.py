@@ -17,19 +17,20 @@ from exnihilo.claims.clauses import (
     num_holding,
     of_clause,
     place,
+    seeds_compared,
+    seeds_shown,
     somewhere,
 )
 from exnihilo.claims.networks import deep, shallow, short_label
-from exnihilo.claims.presets import PRESETS, Preset
+from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.lab.records import Network, Start
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Study, judging_seed
 
 XAVIER = Start(name="xavier_normal")
 # The starts whose gain fits: He's for ReLU; that of sigmoid is 4, as its slope at zero is 0.25: a std of 1 on 16 units.
 HE, WIDE = Start(name="he_normal"), Start(name="normal", value=1.0)
 AGAINST_HE, AGAINST_WIDE = "C3 Xavier against He", "C3 Xavier against wide weights"
-LOOKS = (12,)
 # The two studies are a family each.
 SHARE = 1 / 2
 
@@ -38,9 +39,8 @@ DERIVED_FOR = "tanh"  # odd, with slope 1 at zero, as Xavier's derivation assume
 MIXED = "tanh+relu+sigmoid"
 DEPTHS = (2, 8, 16)
 DEEP_FROM = 8
-WIDTH, NUM_SEEDS = 32, 3
+WIDTH = 32
 MEASURED_STARTS = (XAVIER, HE, Start(name="lecun_normal"))
-TASKS = PRESETS["quick"].tasks
 # The gradient is balanced where it grows or shrinks by less than this factor from the last hidden layer to the lowest.
 BALANCED_WITHIN = 10.0
 BALANCED, SERVES, FAILS, VARIED = (
@@ -51,9 +51,16 @@ BALANCED, SERVES, FAILS, VARIED = (
 )
 
 
-def measure() -> tuple[Balance, ...]:
+def measure(preset: Preset, seed: int) -> tuple[Balance, ...]:
     """The balance of Xavier, He and LeCun at the start, over activations and depths."""
-    return balances((*ACTIVATIONS, MIXED), DEPTHS, MEASURED_STARTS, tasks=TASKS, num_seeds=NUM_SEEDS, width=WIDTH)
+    return balances(
+        (*ACTIVATIONS, MIXED),
+        DEPTHS,
+        MEASURED_STARTS,
+        tasks=preset.tasks,
+        seeds=[judging_seed(seed, index) for index in range(preset.shown_seeds)],
+        width=WIDTH,
+    )
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
@@ -66,7 +73,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(shallow("tanh"), deep("tanh"), deep("relu")),
             starts=(XAVIER,),
             baseline=HE,
-            looks=LOOKS,
+            looks=(preset.one_look,),
             share=SHARE,
         ),
         preset.study(
@@ -76,7 +83,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(deep("sigmoid"),),
             starts=(XAVIER,),
             baseline=WIDE,
-            looks=LOOKS,
+            looks=(preset.one_look,),
             share=SHARE,
         ),
     )
@@ -99,7 +106,7 @@ def read(found: Found) -> Reading:
             cells=cells,
             tables=(_table(measured),),
             figures=(
-                _heatmap(measured),
+                _heatmap(found, measured),
                 figures.intervals(
                     "c3-trained",
                     "Xavier against a start whose gain fits the activation",
@@ -140,13 +147,13 @@ def _trained(found: Found, clause: str) -> list[tuple[Cell, Network]]:
     return [
         (
             cell_of(
-                place(clause, short_label(comparison.cell.network), comparison.cell.task),
+                place(clause, short_label(comparison.place.network), comparison.place.task),
                 verdict,
                 f"Xavier minus {comparison.baseline.label}: {100 * verdict.estimate:+.1f} points of test accuracy "
                 f"({verdict.outcome}).",
                 supports=supports[verdict.outcome],
             ),
-            comparison.cell.network,
+            comparison.place.network,
         )
         for study in (AGAINST_HE, AGAINST_WIDE)
         for comparison, verdict in found.verdicts(study)
@@ -192,7 +199,7 @@ def _table(measured: Sequence[Balance]) -> Table:
     )
 
 
-def _heatmap(measured: Sequence[Balance]) -> Figure:
+def _heatmap(found: Found, measured: Sequence[Balance]) -> Figure:
     rows = [
         {"activation": name, "depth": depth, "start": start.label, "ratio": value if isfinite(value) else None}
         for start in MEASURED_STARTS
@@ -204,8 +211,8 @@ def _heatmap(measured: Sequence[Balance]) -> Figure:
         name="c3-balance",
         title="How much of the last layer's gradient reaches the lowest layer",
         caption=(
-            f"Before the first step; median over {NUM_SEEDS} seeds in each of {len(TASKS)} tasks, {WIDTH} units a "
-            f"layer. 1 is balanced; {MIXED} takes its activations in turn."
+            f"Before the first step; median over {found.preset.shown_seeds} seeds in each of {len(found.preset.tasks)} "
+            f"tasks, {WIDTH} units a layer. 1 is balanced; {MIXED} takes its activations in turn."
         ),
         mark="heatmap",
         x=Axis(field="depth", title="hidden layers", kind="ordinal"),
@@ -244,14 +251,14 @@ CLAIM = Claim(
         "'Balanced' before the first step: the loss's gradient at the lowest hidden layer is between "
         f"1/{BALANCED_WITHIN:g} and {BALANCED_WITHIN:g} times that at the last one, for "
         f"{listed(ACTIVATIONS, len(ACTIVATIONS))} at {listed(list(map(str, DEPTHS)))} hidden layers; supported if so "
-        f"on every task and each of {NUM_SEEDS} seeds, refuted if so on none, else open: a description of the start "
+        f"on every task and each of {seeds_shown()}, refuted if so on none, else open: a description of the start "
         "itself and no test. 'Fails where activations vary': by the same measure, supported if "
         f"{MIXED} in turn is out of balance at {DEEP_FROM} or more layers on every task and seed, refuted if on none, "
         f"else open. 'Shallow and deep': tuned, Xavier against He with {DERIVED_FOR}, for which its rule is derived; "
         f"better or equivalent (within {margin()} of test accuracy) supports it, worse refutes it, undecided leaves it "
         "open. 'Fails with some': supported by one place in deep networks where Xavier is worse than a start whose "
         "gain fits (He for ReLU, N(0, 1) for sigmoid), refuted where it is better or equivalent in all, else open. Two "
-        f"families, each by {family(SHARE)}, {LOOKS[0]} fresh seeds."
+        f"families, each by {family(SHARE)}, {seeds_compared()}."
     ),
     read=read,
     studies=studies,

@@ -1,47 +1,54 @@
 """C4: whether the best start changes with the task, the network and the activation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
+from math import inf, isfinite
 from statistics import mean
 from typing import NamedTuple
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, contrast
-from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, of_clause, place
-from exnihilo.claims.networks import deep, shallow, short_label
+from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, of_clause, place, seeds_compared
+from exnihilo.claims.networks import deep, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
-from exnihilo.lab.records import Outcome, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.records import Network, Outcome, RunRecord, Start
+from exnihilo.lab.study import Place, Study
 
-RANKED, SHOWN = "C4 starts by cell", "C4 zeros by cell"
-# Wide weights are the wrong start of a ReLU network, and keep the signal of a deep sigmoid network alive.
+RANKED, SHOWN = "C4 starts by place", "C4 zeros by place"
+# Wide weights make a ReLU network explode and saturate a shallow sigmoid network of many inputs, and are what carries a
+# signal through a deep one and bends the border between spirals, which have two inputs.
 STARTS = (
     Start(name="xavier_normal"),
     Start(name="he_normal"),
     Start(name="small_normal"),
-    Start(name="normal", value=1.0),
+    Start(name="normal", value=2.0),
 )
 ZERO = Start(name="zeros")  # shown beside the ranking, and not tested: other claims do
-SHALLOW, DEEP, OTHER = shallow(), deep(), deep("sigmoid")
-NETWORKS = (SHALLOW, DEEP, OTHER)
-LOOKS, SHOWN_LOOKS = (12,), (3,)
+ACTIVATIONS = ("relu", "sigmoid")
+# With sigmoid, whose slope at zero is a quarter, He's weights hand on a third of a signal at each layer: three layers
+# still learn from the rest, and six do not.
+SHALLOW_DEPTH = 3
+NETWORKS = (
+    *(Network(depth=SHALLOW_DEPTH, activation=name) for name in ACTIVATIONS),
+    *(deep(name) for name in ACTIVATIONS),
+)
 TASK, NETWORK, ACTIVATION = "with the task", "with the network", "with the activation"
 
 
 class Contrast(NamedTuple):
-    """One start against another in one cell, from the first one's side."""
+    """One start against another in one place, from the first one's side."""
 
     estimate: float
     interval: tuple[float, float]
     outcome: Outcome
+    more_seeds: int | None
 
 
 Contrasts = Mapping[tuple[Place, Start, Start], Contrast]
 
 
 class Ranking(NamedTuple):
-    """The starts of one cell.
+    """The starts of one place.
 
     Args:
         order: By mean test accuracy, the highest first.
@@ -59,24 +66,24 @@ Means = Mapping[tuple[Place, Start], float]
 
 
 def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
-    """Every start in every cell, each at its own rate; zeros beside them on fewer seeds."""
+    """Every start in every place, each at its own rate; zeros beside them on fewer seeds."""
 
-    def study(name: str, starts: Sequence[Start], looks: tuple[int, ...]) -> Study:
+    def study(name: str, starts: Sequence[Start], num_seeds: int) -> Study:
         return preset.study(
             name,
             "Does the best start change with the task, the network or the activation?",
             seed=seed,
             networks=NETWORKS,
             starts=starts,
-            looks=looks,
+            looks=(num_seeds,),
         )
 
-    return study(RANKED, STARTS, LOOKS), study(SHOWN, (ZERO,), SHOWN_LOOKS)
+    return study(RANKED, STARTS, preset.one_look), study(SHOWN, (ZERO,), preset.shown_seeds)
 
 
 def read(found: Found) -> Reading:
     """A cell for each part: two places that differ in it alone and share no winner support it."""
-    places = found.studies[RANKED].cells
+    places = found.studies[RANKED].places
     means = {
         (spot, start): mean(map(_score, found.judged(study, spot, start)))
         for study, starts in ((RANKED, STARTS), (SHOWN, (ZERO,)))
@@ -85,15 +92,15 @@ def read(found: Found) -> Reading:
     }
     contrasts = _contrasts(found)
     rankings = {spot: _ranking(spot, means, contrasts) for spot in places}
-    cells = tuple(_cell(part, pairs, rankings) for part, pairs in _pairs(places).items())
+    cells = tuple(_cell(found, part, pairs, rankings, contrasts) for part, pairs in _pairs(places).items())
     return Reading(
         verdict=conclude(cells),
         finding=_finding(cells, rankings),
         factor=factor_by_clause(cells),
         evidence=Evidence(
             cells=cells,
-            tables=(_ranks(rankings, means), _outcomes(contrasts)),
-            figures=(_heatmap(means), _intervals(rankings, contrasts)),
+            tables=(_ranks(found, rankings, means), _outcomes(contrasts)),
+            figures=(_heatmap(found, means), _intervals(rankings, contrasts)),
         ),
     )
 
@@ -103,25 +110,25 @@ def _score(record: RunRecord) -> float:
 
 
 def _contrasts(found: Found) -> Contrasts:
-    """Each start against each other in each cell, as one family, from both sides."""
+    """Each start against each other in each place, as one family, from both sides."""
     names = {
         (spot, one, other): f"{one.label} vs {other.label}: {_label(spot)}"
-        for spot in found.studies[RANKED].cells
+        for spot in found.studies[RANKED].places
         for one, other in combinations(STARTS, 2)
     }
     sides = {
         name: (found.judged(RANKED, spot, one), found.judged(RANKED, spot, other))
         for (spot, one, other), name in names.items()
     }
-    verdicts = contrast(found, sides, num_seeds=LOOKS[0])
+    verdicts = contrast(found, sides, num_seeds=found.preset.one_look)
     turned: Mapping[Outcome, Outcome] = {"better": "worse", "worse": "better"}
     contrasts: dict[tuple[Place, Start, Start], Contrast] = {}
     for (spot, one, other), name in names.items():
         verdict = verdicts[name]
         low, high = verdict.interval
-        contrasts[spot, one, other] = Contrast(verdict.estimate, (low, high), verdict.outcome)
+        contrasts[spot, one, other] = Contrast(verdict.estimate, (low, high), verdict.outcome, verdict.more_seeds)
         outcome: Outcome = turned.get(verdict.outcome) or verdict.outcome
-        contrasts[spot, other, one] = Contrast(-verdict.estimate, (-high, -low), outcome)
+        contrasts[spot, other, one] = Contrast(-verdict.estimate, (-high, -low), outcome, verdict.more_seeds)
     return contrasts
 
 
@@ -141,16 +148,20 @@ def _ranking(spot: Place, means: Means, contrasts: Contrasts) -> Ranking:
 
 
 def _pairs(places: Iterable[Place]) -> Mapping[str, list[tuple[Place, Place]]]:
-    """The pairs of cells that differ in one part of the statement alone."""
-    both = list(combinations(places, 2))
-    across = {
-        part: [(a, b) for a, b in both if a.task == b.task and {a.network, b.network} == set(networks)]
-        for part, networks in ((NETWORK, (SHALLOW, DEEP)), (ACTIVATION, (DEEP, OTHER)))
+    """The pairs of places that differ in one part of the statement alone."""
+    parts: Mapping[str, Callable[[Place], object]] = {
+        TASK: lambda spot: spot.task,
+        NETWORK: lambda spot: (spot.network.depth, spot.network.width),
+        ACTIVATION: lambda spot: spot.network.activation,
     }
-    return {TASK: [(a, b) for a, b in both if a.network == b.network and a.task != b.task]} | across
+    both = list(combinations(places, 2))
+    differing = [(pair, [part for part, of in parts.items() if of(pair[0]) != of(pair[1])]) for pair in both]
+    return {part: [pair for pair, differs in differing if differs == [part]] for part in parts}
 
 
-def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -> Cell:
+def _cell(
+    found: Found, part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings, contrasts: Contrasts
+) -> Cell:
     """One pair whose winners change is enough; that there is none takes a start that stays one in every pair."""
     changed = [(a, b) for a, b in pairs if not rankings[a].winners & rankings[b].winners]
     stays = all(rankings[a].safe & rankings[b].safe for a, b in pairs)
@@ -161,13 +172,47 @@ def _cell(part: str, pairs: Sequence[tuple[Place, Place]], rankings: Rankings) -
             f", such as from {_named(rankings[a].winners)} ({_label(a)}) to {_named(rankings[b].winners)} ({_label(b)})"
         )
     return Cell(
-        where=place(part, f"{len(pairs)} pairs of cells"),
+        where=place(part, f"{len(pairs)} pairs of places"),
         supports=True if changed else False if stays else None,
-        n=LOOKS[0],
+        n=found.preset.one_look,
+        more_seeds=None if changed or stays else _more_seeds(pairs, rankings, contrasts, found.preset.margin),
         finding=(
-            f"The winner changes in {len(changed)} of {len(pairs)} pairs of cells that differ in it alone{example}."
+            f"The winner changes in {len(changed)} of {len(pairs)} pairs of places that differ in it alone{example}."
         ),
     )
+
+
+def _more_seeds(
+    pairs: Sequence[tuple[Place, Place]], rankings: Rankings, contrasts: Contrasts, within: float
+) -> int | None:
+    """About how many more seeds would decide an open part, at the observed means and spreads; None where none would.
+
+    It takes one pair in which every winner that is shared is beaten in one of the two places, or in every pair a start
+    that turns out better than, or equivalent to, each other start in both.
+    """
+
+    def apart(spot: Place, loser: Start) -> float:
+        first = rankings[spot].order[0]
+        return inf if first == loser else _needed(contrasts[spot, first, loser], settles=lambda of: of > within)
+
+    def safe(spot: Place, start: Start) -> float:
+        others = (contrasts[spot, start, other] for other in STARTS if other != start)
+        return max(_needed(of, settles=lambda estimate: estimate > -within) for of in others)
+
+    changes = (
+        max(min(apart(a, loser), apart(b, loser)) for loser in rankings[a].winners & rankings[b].winners)
+        for a, b in pairs
+    )
+    stays = (min(max(safe(a, start), safe(b, start)) for start in STARTS) for a, b in pairs)
+    needed = min(min(changes), max(stays))
+    return int(needed) if isfinite(needed) else None
+
+
+def _needed(of: Contrast, *, settles: Callable[[float], bool]) -> float:
+    """More seeds until a contrast is settled as asked; infinite where its estimate says that it will not be."""
+    if of.outcome != "undecided":
+        return 0.0 if of.outcome != "worse" and settles(of.estimate) else inf
+    return of.more_seeds if of.more_seeds is not None and settles(of.estimate) else inf
 
 
 def _label(spot: Place) -> str:
@@ -180,21 +225,28 @@ def _named(starts: Iterable[Start]) -> str:
 
 
 def _finding(cells: Sequence[Cell], rankings: Rankings) -> str:
-    says = {True: "changes", False: "does not change", None: "is not shown to change"}
-    parts = [f"{says[of_clause(cells, part)[0].supports]} {part}" for part in (TASK, NETWORK, ACTIVATION)]
+    parts = [_told(part, *of_clause(cells, part)) for part in (TASK, NETWORK, ACTIVATION)]
     counts = [f"{start.label} in {sum(start in of.winners for of in rankings.values())}" for start in STARTS]
     alone = sum(len(of.winners) == 1 for of in rankings.values())
     return (
-        f"The best start {listed(parts)}. Of {len(rankings)} cells, each start is a winner, not worse than the highest "
-        f"mean by the tests, so often: {listed(counts)}; in {alone} cells there is just one winner."
+        f"The best start {listed(parts)}. Of {len(rankings)} places, each start is a winner, not worse than the "
+        f"highest mean by the tests, so often: {listed(counts)}; in {alone} places there is just one winner."
     )
+
+
+def _told(part: str, cell: Cell) -> str:
+    if cell.supports is not None:
+        return f"{'changes' if cell.supports else 'does not change'} {part}"
+    needs = "more seeds like these would not tell"
+    needs = needs if cell.more_seeds is None else f"about {cell.more_seeds:,} more seeds would tell"
+    return f"is not shown to change {part} ({needs})"
 
 
 def _by_network(places: Iterable[Place]) -> list[Place]:
     return sorted(places, key=lambda spot: NETWORKS.index(spot.network))
 
 
-def _ranks(rankings: Rankings, means: Means) -> Table:
+def _ranks(found: Found, rankings: Rankings, means: Means) -> Table:
     rows: list[tuple[Value, ...]] = [
         (
             short_label(spot.network),
@@ -207,12 +259,16 @@ def _ranks(rankings: Rankings, means: Means) -> Table:
     ]
     return Table(
         title=(
-            f"Test accuracy and its rank, mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}, not ranked), "
+            f"Test accuracy and its rank, mean over {_seeds(found)}, not ranked), "
             "each start at its tuned rate; a diverged run counts as 0"
         ),
         columns=("network", "task", *(start.label for start in STARTS), ZERO.label, "winners"),
         rows=tuple(rows),
     )
+
+
+def _seeds(found: Found) -> str:
+    return f"{found.preset.one_look} seeds ({found.preset.shown_seeds} of {ZERO.label}"
 
 
 def _with_rank(value: float, rank: int) -> str:
@@ -226,26 +282,25 @@ def _outcomes(contrasts: Contrasts) -> Table:
         seen = [of.outcome for (_, a, b), of in contrasts.items() if (a, b) == (one, other)]
         rows.append((one.label, other.label, *(seen.count(name) for name in names)))
     return Table(
-        title="Each start against each other: in how many cells its test accuracy is better, equivalent or worse",
+        title="Each start against each other: in how many places its test accuracy is better, equivalent or worse",
         columns=("start", "against", *names),
         rows=tuple(rows),
     )
 
 
-def _heatmap(means: Means) -> Figure:
+def _heatmap(found: Found, means: Means) -> Figure:
     return Figure(
-        name="c4-cells",
-        title="Test accuracy of each start in each cell",
+        name="c4-places",
+        title="Test accuracy of each start in each place",
         caption=(
-            f"Mean over {LOOKS[0]} seeds ({SHOWN_LOOKS[0]} of {ZERO.label}), each start at the rate tuned for it in "
-            "the cell; a diverged run counts as 0."
+            f"Mean over {_seeds(found)}), each start at the rate tuned for it in the place; a diverged run counts as 0."
         ),
         mark="heatmap",
         x=Axis(field="start", title="start", kind="nominal"),
-        y=Axis(field="cell", title="network and task", kind="nominal"),
+        y=Axis(field="place", title="network and task", kind="nominal"),
         color=Axis(field="accuracy", title="test accuracy"),
         rows=tuple(
-            {"start": start.label, "cell": _label(spot), "accuracy": means[spot, start]}
+            {"start": start.label, "place": _label(spot), "accuracy": means[spot, start]}
             for spot in _by_network(dict.fromkeys(spot for spot, _ in means))
             for start in (*STARTS, ZERO)
         ),
@@ -270,9 +325,9 @@ def _intervals(rankings: Rankings, contrasts: Contrasts) -> Figure:
     ]
     return Figure(
         name="c4-contrasts",
-        title="The start with the highest mean in each cell against each other start",
+        title="The start with the highest mean in each place against each other start",
         caption=(
-            "Mean paired difference over seeds with its interval, corrected for all pairs of starts in all cells. "
+            "Mean paired difference over seeds with its interval, corrected for all pairs of starts in all places. "
             "Where it is not better, the other start is a winner too."
         ),
         mark="interval",
@@ -292,11 +347,11 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"{listed([start.label for start in STARTS])} are ranked by test accuracy, each at its own tuned rate on "
-        f"{LOOKS[0]} fresh seeds, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
-        f"tested against each other in every cell, as one family ({family()}; equivalent within "
-        f"{margin()}). The winners of a cell are the start with the highest mean and all that it "
-        "is not better than. A part of the statement is supported if two cells that differ in that part alone share "
-        "no winner; it is refuted if every two such cells share a start that is better than, or equivalent to, each "
+        f"{seeds_compared()}, in {listed([short_label(net) for net in NETWORKS])} networks on every task. Each is "
+        f"tested against each other in every place, as one family ({family()}; equivalent within "
+        f"{margin()}). The winners of a place are the start with the highest mean and all that it "
+        "is not better than. A part of the statement is supported if two places that differ in that part alone share "
+        "no winner; it is refuted if every two such places share a start that is better than, or equivalent to, each "
         "other start in both; else it is open."
     ),
     read=read,

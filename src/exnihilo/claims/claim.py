@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
@@ -12,13 +12,12 @@ from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison, Tuning, comparisons_of, judge, runs_of, tunings_of
 from exnihilo.lab.store import Declaration
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.lab.verdict import compare, pair_records
 
 
 class Judged(tuple[RunRecord, ...]):
-    """The judging runs of a start in a cell, by seed, which know those at the rates next to theirs.
+    """The judging runs of a start in a place, by seed, which know those at the rates next to theirs.
 
     Args:
         records: The runs at one rate.
@@ -60,7 +59,7 @@ class Found:
         return tuple(self._own[study].values())
 
     def judged(self, study: str, place: Place, start: Start, lr: float | None = None) -> Judged:
-        """The judging runs of a start in a cell, by seed, at its chosen rate (or at ``lr``).
+        """The judging runs of a start in a place, by seed, at its chosen rate (or at ``lr``).
 
         Runs at a rate that was asked for, or of a study that tunes nothing, have no neighbors: which rates lie next to
         theirs was then no choice of the study, whatever another one chose.
@@ -97,7 +96,7 @@ class Found:
     @cached_property
     def _tunings(self) -> Mapping[str, Mapping[Place, Tuning]]:
         return {
-            name: {tuning.cell: tuning for tuning in tunings_of(study, self._own[name])}
+            name: {tuning.place: tuning for tuning in tunings_of(study, self._own[name])}
             for name, study in self.studies.items()
         }
 
@@ -120,6 +119,14 @@ class Studies(Protocol):
         ...
 
 
+class Measure(Protocol):
+    """Measures something in place, outside of studies: a few seconds at most."""
+
+    def __call__(self, preset: Preset, seed: int) -> Any:
+        """What is measured with one preset; what it draws comes from the seeds of the base seed, as in studies."""
+        ...
+
+
 def _no_studies(preset: Preset, seed: int) -> tuple[Study, ...]:
     del preset, seed
     return ()
@@ -137,7 +144,7 @@ class Claim:
         rule: How the verdict follows from what was found, in words, with its numbers.
         read: The rule itself, a pure function.
         studies: What is run.
-        measure: What is measured in place, outside of studies: a few seconds at most.
+        measure: What is measured in place, outside of studies.
         snippet: At most 15 lines of plain PyTorch that show it.
     """
 
@@ -148,7 +155,7 @@ class Claim:
     rule: str
     read: Callable[[Found], Reading]
     studies: Studies = _no_studies
-    measure: Callable[[], Any] | None = field(default=None)
+    measure: Measure | None = None
     snippet: str | None = None
 
     def declaration(self, preset: Preset, seed: int) -> Declaration:

@@ -28,6 +28,26 @@ def margin() -> str:
     return f"{' or '.join(sorted({f'{100 * preset.margin:g}' for preset in PRESETS.values()}))} points"
 
 
+def seeds_compared() -> str:
+    """Seeds of what each preset judges once, in words.
+
+    Example:
+        >>> seeds_compared()
+        '16 fresh seeds (full preset: 40)'
+    """
+    return f"{PRESETS['quick'].one_look} fresh seeds (full preset: {PRESETS['full'].one_look})"
+
+
+def seeds_shown() -> str:
+    """Seeds of what each preset describes and does not compare, in words.
+
+    Example:
+        >>> seeds_shown()
+        '3 seeds (full preset: 10)'
+    """
+    return f"{PRESETS['quick'].shown_seeds} seeds (full preset: {PRESETS['full'].shown_seeds})"
+
+
 def place(clause: str, *parts: object) -> str:
     """Where a cell of a clause stands.
 
@@ -44,7 +64,7 @@ def of_clause(cells: Iterable[Cell], clause: str) -> tuple[Cell, ...]:
 
 
 def agreed(sides: Iterable[bool | None]) -> bool | None:
-    """What all say, such as the runs of a cell; None where they differ, where one is open, and where there are none.
+    """What all say, such as the runs of a place; None where they differ, where one is open, and where there are none.
 
     Example:
         >>> agreed([True, True]), agreed([False, False]), agreed([True, False]), agreed([True, None])

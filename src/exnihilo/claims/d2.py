@@ -45,7 +45,7 @@ def watched(preset: Preset, seed: int, *, name: str, question: str, activations:
         optimizers=OPTIMIZERS,
         lrs=LRS,
         policy="grid",
-        looks=(1,),
+        looks=(1,),  # counted by bits at every step: one run says what all say
         steps=STEPS,
         evaluations=1,
         measurements=STEPS,
@@ -67,7 +67,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             optimizers=OPTIMIZERS[1:],
             lrs=(LONG_LR,),
             policy="grid",
-            looks=(1,),
+            looks=(1,),  # counted by bits, as above
             steps=LONG_STEPS,
             evaluations=LONG_MEASUREMENTS,
             measurements=LONG_MEASUREMENTS,
@@ -79,7 +79,7 @@ def runs_of(found: Found, study: str, start: Start = ZERO) -> Mapping[str, tuple
     """The runs of a start by activation, over tasks, optimizers and rates."""
     of = found.studies[study]
     runs: dict[str, tuple[RunRecord, ...]] = {}
-    for place in of.cells:
+    for place in of.places:
         here = (record for lr in of.lrs for record in found.judged(study, place, start, lr))
         runs[place.network.activation] = (*runs.get(place.network.activation, ()), *here)
     return runs

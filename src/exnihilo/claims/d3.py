@@ -25,7 +25,6 @@ NAMES = ("relu", "tanh", "sigmoid", "softplus")
 DEPTH, DEPTHS = 4, (1, 2, 8)
 # A zero network lets one more map learn at each step: 64 steps are seven times what the deepest needs.
 STEPS, MEASUREMENTS, LR = 64, 8, 0.03
-LADDER_SEEDS = 2
 
 Groups = Mapping[tuple[str, str], Sequence[RunRecord]]
 
@@ -34,7 +33,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
     """A deep network for the verdict, shallower ones beside it; short runs at one rate."""
     return (
         _study(preset, seed, DEEP, (DEPTH,), preset.looks[0]),
-        _study(preset, seed, LADDER, DEPTHS, LADDER_SEEDS),
+        _study(preset, seed, LADDER, DEPTHS, preset.shown_seeds),
     )
 
 
@@ -58,7 +57,7 @@ def _groups(found: Found, study: str, start: Start, depth: int) -> Groups:
     """The runs of a start at one depth by (activation, task)."""
     return {
         (place.network.activation, place.task): found.judged(study, place, start)
-        for place in found.studies[study].cells
+        for place in found.studies[study].places
         if place.network.depth == depth
     }
 
@@ -217,9 +216,9 @@ def _by_depth(found: Found) -> Figure:
         name="d3-depth",
         title="Gradient norm of the map next to the input, by depth",
         caption=(
-            f"Median over tasks and seeds ({LADDER_SEEDS} a task, more at depth {DEPTH}) after {STEPS} steps of "
-            f"momentum at rate {LR:g}. An exact zero stands on the line marked 0; gradients below {UNDERFLOW:g} "
-            "underflow to it."
+            f"Median over tasks and seeds ({found.preset.shown_seeds} a task, more at depth {DEPTH}) after {STEPS} "
+            f"steps of momentum at rate {LR:g}. An exact zero stands on the line marked 0; gradients below "
+            f"{UNDERFLOW:g} underflow to it."
         ),
         mark="line",
         x=Axis(field="depth", title="hidden layers", kind="ordinal"),

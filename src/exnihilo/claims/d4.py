@@ -43,12 +43,12 @@ def is_floor(record: RunRecord) -> bool:
 
 def read(found: Found) -> Reading:
     """Zero is a floor where it ends as the class shares and each other start ends above it."""
-    zero = {place.task: found.judged(STUDY, place, ZERO) for place in found.studies[STUDY].cells}
+    zero = {place.task: found.judged(STUDY, place, ZERO) for place in found.studies[STUDY].places}
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     floors = tuple(_floor(task, records) for task, records in zero.items())
     above = tuple(
         cell_of(
-            f"above it · {comparison.cell.task} · {comparison.start.label}",
+            f"above it · {comparison.place.task} · {comparison.start.label}",
             verdict,
             f"{100 * verdict.estimate:+.1f} points of test accuracy over zero ({verdict.outcome}).",
             supports=supports[verdict.outcome],

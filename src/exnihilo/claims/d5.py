@@ -10,7 +10,7 @@ from torch import nn
 
 from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude
-from exnihilo.claims.clauses import factor_by_clause, num_holding, of_clause, place
+from exnihilo.claims.clauses import factor_by_clause, num_holding, of_clause, place, seeds_shown
 from exnihilo.claims.networks import gated
 from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Cell, Evidence, Table
@@ -24,7 +24,7 @@ SCALED = "D5 scaled rest"
 ZERO, ORDINARY = Start(name="zeros"), Start(name="he_normal")
 PARTLY = (Start(name="zero_residual"), Start(name="zero_gate"))
 # Enough to see what the first updates do: what is NaN stays NaN.
-STEPS, LR, SEEDS = 4, 0.1, 3
+STEPS, LR = 4, 0.1
 SIDE = 16
 # What exact zeros are multiplied by: the factor of He's scaling, and numbers far beyond any.
 FACTORS = (he_normal().expected_std(Layout.linear(SIDE, SIDE)), 1.0, 1e3, 1e6)
@@ -50,8 +50,9 @@ class Repaired:
     nan_after_own_std: int
 
 
-def measure() -> Repaired:
+def measure(preset: Preset, seed: int) -> Repaired:
     """Puts a map of zeros through weight normalization and through both ways of scaling a variance."""
+    del preset, seed  # a certificate on zeros: nothing is drawn
     # Without PyTorch's own initialization, which would draw from the global random state.
     layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, SIDE, SIDE))
     nn.init.zeros_(layer.weight)
@@ -82,7 +83,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=(ZERO, ORDINARY),
             lrs=(LR,),
             policy="grid",
-            looks=(SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=STEPS,
             evaluations=STEPS,
             measurements=STEPS,
@@ -141,11 +142,11 @@ def _normalized(found: Found, repaired: Repaired) -> tuple[Cell, ...]:
         supports=repaired.nan_after_norm == 0,
         finding=f"{repaired.nan_after_norm} of {repaired.num_weights} weights are NaN.",
     )
-    return (plain, *(_lab_cell(found, index) for index in range(len(found.studies[NORMALIZED].cells))))
+    return (plain, *(_lab_cell(found, index) for index in range(len(found.studies[NORMALIZED].places))))
 
 
 def _lab_cell(found: Found, index: int) -> Cell:
-    spot = found.studies[NORMALIZED].cells[index]
+    spot = found.studies[NORMALIZED].places[index]
     zero, ordinary = (found.judged(NORMALIZED, spot, start) for start in (ZERO, ORDINARY))
     lost, lost_beside = sum(map(is_lost, zero)), sum(map(is_lost, ordinary))
     # A network that fails from any start says nothing about zero.
@@ -176,7 +177,7 @@ def _parts(found: Found) -> tuple[Cell, ...]:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            place(PARTS, comparison.start.label, comparison.cell.task),
+            place(PARTS, comparison.start.label, comparison.place.task),
             verdict,
             f"{100 * verdict.estimate:+.1f} points of test accuracy over all zeros ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -186,7 +187,7 @@ def _parts(found: Found) -> tuple[Cell, ...]:
 
 
 def _on_norm(found: Found, repaired: Repaired) -> str:
-    runs = [record for spot in found.studies[NORMALIZED].cells for record in found.judged(NORMALIZED, spot, ZERO)]
+    runs = [record for spot in found.studies[NORMALIZED].places for record in found.judged(NORMALIZED, spot, ZERO)]
     return (
         f"Weight normalization divides a zero vector by its length 0: {repaired.nan_after_norm} of "
         f"{repaired.num_weights} weights become NaN in PyTorch, and {sum(map(is_lost, runs))} of {len(runs)} runs of "
@@ -248,7 +249,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Weight normalization of an all-zero network supports the claim if no weight is NaN in PyTorch and no run of "
-        f"{SEEDS} seeds and {STEPS} steps is lost (NaN, or never moving) in the lab; it refutes it if all are lost "
+        f"{seeds_shown()} and {STEPS} steps is lost (NaN, or never moving) in the lab; it refutes it if all are lost "
         f"while none from {ORDINARY.label} is. Scaling supports it if exact zeros times any of {len(FACTORS)} factors "
         "leave a usable weight, and refutes it if not: both are facts without chance. In residual networks with gates, "
         "zero branches or gates with a rest scaled as He does, tuned, support it where their test accuracy is better "

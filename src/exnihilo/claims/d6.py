@@ -13,7 +13,7 @@ from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.fills import Key, normal
 from exnihilo.lab.records import Network, Optimizer, RunRecord, Start
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Study, judging_seed
 from exnihilo.schemes.activations import ACTIVATIONS
 
 WATCH = "D6 every step"
@@ -52,12 +52,14 @@ class Twins:
     moved: bool
 
 
-def measure() -> tuple[Twins, ...]:
+def measure(preset: Preset, seed: int) -> tuple[Twins, ...]:
     """Trains one hidden layer of zeros in plain PyTorch, once with random biases, and counts its distinct units."""
-    return (*(_twins(name, biases=False) for name in NAMES), _twins(BROKEN[0], biases=True))
+    del preset  # a certificate: neither tasks nor steps enter it
+    drawn = normal(Key(judging_seed(seed, 0), "biases"), PLAIN_WIDTH)
+    return (*(_twins(name, biases=None) for name in NAMES), _twins(BROKEN[0], biases=drawn))
 
 
-def _twins(activation: str, *, biases: bool) -> Twins:
+def _twins(activation: str, *, biases: torch.Tensor | None) -> Twins:
     function = ACTIVATIONS[activation].function
     shapes = ((PLAIN_WIDTH, 2), (PLAIN_WIDTH,), (1, PLAIN_WIDTH), (1,))
     with torch.inference_mode(mode=False), torch.enable_grad():
@@ -65,8 +67,8 @@ def _twins(activation: str, *, biases: bool) -> Twins:
         target = x.sum(1, keepdim=True).sin()
         parameters = [torch.zeros(shape, requires_grad=True) for shape in shapes]
         weight, bias, head, head_bias = parameters
-        if biases:
-            bias.data.copy_(normal(Key(0, "biases"), PLAIN_WIDTH))
+        if biases is not None:
+            bias.data.copy_(biases)
         forward, backward = 1, 1
         for _ in range(PLAIN_STEPS):
             hidden = function(F.linear(x, weight, bias))
@@ -78,7 +80,11 @@ def _twins(activation: str, *, biases: bool) -> Twins:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.data -= PLAIN_LR * gradient
     return Twins(
-        activation=activation, biases=biases, forward=forward, backward=backward, moved=bool(weight.detach().any())
+        activation=activation,
+        biases=biases is not None,
+        forward=forward,
+        backward=backward,
+        moved=bool(weight.detach().any()),
     )
 
 
@@ -98,7 +104,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             optimizers=(Optimizer(name="adam"),),
             lrs=LRS[:1],
             policy="grid",
-            looks=(1,),
+            looks=(1,),  # one run in which rounding parts units is enough
             steps=ROUNDING_STEPS,
             evaluations=1,
             measurements=ROUNDING_MEASUREMENTS,
@@ -118,7 +124,7 @@ def _breaker(preset: Preset, seed: int, name: str, starts: tuple[Start, ...], *,
         optimizers=OPTIMIZERS[:1],
         lrs=LRS[-1:],
         policy="grid",
-        looks=(1,),
+        looks=(1,),  # counted by bits at every step: one run says what all say
         steps=WATCHED_STEPS,
         evaluations=1,
         measurements=WATCHED_STEPS,
@@ -134,7 +140,7 @@ def read(found: Found) -> Reading:
         *(_plain_cell(of) for of in twins if not of.biases),
     )
     broken = _broken(found)
-    rounded = found.judged(ROUNDING, found.studies[ROUNDING].cells[0], ZERO)
+    rounded = found.judged(ROUNDING, found.studies[ROUNDING].places[0], ZERO)
     return Reading(
         verdict=conclude(cells),
         finding=f"{_count(cells, watched_runs)} {_breakers(broken, twins)} {_rounding(rounded)}",
@@ -170,7 +176,7 @@ def _broken(found: Found) -> Mapping[tuple[str, str], RunRecord]:
     return {
         (place.network.activation, _label(place.network, start)): record
         for name in (NOISY, DROPPED)
-        for place in found.studies[name].cells
+        for place in found.studies[name].places
         for start in found.studies[name].arms
         for record in found.judged(name, place, start)
     }

@@ -19,7 +19,7 @@ TUNED = "D7 noise against zero"
 ZERO, NOISY = Start(name="zeros"), Start(name="zeros_noise", value=0.01)
 STDS = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 DEPTHS = (1, 2, 3)
-LR, SEEDS, EVALUATIONS = 0.1, 2, 100
+LR, EVALUATIONS = 0.1, 100
 # Twice the steps of a tuned run: small noise is slow.
 BUDGETS = 2
 # A network has escaped when its training loss is this share of what knowing the class shares alone gives.
@@ -38,7 +38,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=tuple(Start(name="zeros_noise", value=std) for std in STDS),
             lrs=(LR,),
             policy="grid",
-            looks=(SEEDS,),
+            looks=(preset.shown_seeds,),
             steps=BUDGETS * preset.steps,
             evaluations=EVALUATIONS,
             measurements=1,
@@ -96,7 +96,7 @@ def _runs(
     """The runs of the escape study at a depth, a size of noise and a task; None takes all."""
     return [
         record
-        for spot in found.studies[ESCAPE].cells
+        for spot in found.studies[ESCAPE].places
         for start in found.studies[ESCAPE].arms
         if depth in (None, spot.network.depth) and std in (None, start.value) and task in (None, spot.task)
         for record in found.judged(ESCAPE, spot, start)
@@ -122,7 +122,7 @@ def _learns(found: Found) -> tuple[Cell, ...]:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            place(LEARNS, comparison.cell.task),
+            place(LEARNS, comparison.place.task),
             verdict,
             f"{100 * verdict.estimate:+.1f} points of test accuracy over zeros ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -170,7 +170,7 @@ def _median_step(records: Sequence[RunRecord]) -> float | None:
 
 
 def _steps_table(found: Found) -> Table:
-    tasks = list(dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells))
+    tasks = list(dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places))
     never = f"> {_budget(found)}"
     rows = [
         (
@@ -222,7 +222,7 @@ def _growth(found: Found, depth: int) -> tuple[float | None, float | None]:
     """Slopes of the steps, and of their logarithm, against the decades of 1/s, where runs escape."""
     plain: list[float] = []
     powers: list[float] = []
-    for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells):
+    for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places):
         medians = {std: _median_step(_runs(found, depth=depth, std=std, task=task)) for std in STDS}
         points = [(-math.log10(std), step) for std, step in medians.items() if step]
         if len(points) > 1:
@@ -235,7 +235,7 @@ def _growth(found: Found, depth: int) -> tuple[float | None, float | None]:
 def _steps_figure(found: Found) -> Figure:
     rows = [
         {"task": task, "depth": f"{_layers(depth)} ({depth + 1} maps)", "std": std, "step": _median_step(records)}
-        for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].cells)
+        for task in dict.fromkeys(spot.task for spot in found.studies[ESCAPE].places)
         for depth in DEPTHS
         for std in STDS
         for records in (_runs(found, depth=depth, std=std, task=task),)
@@ -244,10 +244,11 @@ def _steps_figure(found: Found) -> Figure:
         name="d7-escape",
         title="Steps to leave zero, by the size of the noise and by depth",
         caption=(
-            f"First step with a training loss below {ESCAPED:g} of the entropy of the class shares; median of {SEEDS} "
-            f"seeds, momentum at rate {LR:g}, loss taken every {_budget(found) // EVALUATIONS} steps. Missing: not "
-            f"within {_budget(found)} steps (the line). From noise of size s on L linear maps, gradient flow takes a "
-            "time that grows as log(1/s) for L = 2 and as s^-(L-2) beyond: a slope of -1 for 3 maps, of -2 for 4."
+            f"First step with a training loss below {ESCAPED:g} of the entropy of the class shares; median of "
+            f"{found.preset.shown_seeds} seeds, momentum at rate {LR:g}, loss taken every "
+            f"{_budget(found) // EVALUATIONS} steps. Missing: not within {_budget(found)} steps (the line). From noise "
+            "of size s on L linear maps, gradient flow takes a time that grows as log(1/s) for L = 2 and as s^-(L-2) "
+            "beyond: a slope of -1 for 3 maps, of -2 for 4."
         ),
         mark="line",
         x=Axis(field="std", title="standard deviation of the noise", scale="log"),

@@ -5,6 +5,7 @@ from statistics import mean, median
 
 from exnihilo.claims import figures, tables
 from exnihilo.claims.claim import Claim, Found, Reading
+from exnihilo.claims.clauses import seeds_shown
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Evidence, Figure, Value
 from exnihilo.lab.metrics import METRICS
@@ -14,7 +15,6 @@ from exnihilo.lab.study import Study
 RELU, SIGMOID, RESIDUAL = "F1 a plain ReLU network", "F1 a plain sigmoid network", "F1 a residual network"
 ZERO, HE, XAVIER, BRANCH = (Start(name=name) for name in ("zeros", "he_normal", "xavier_normal", "zero_residual"))
 TASK = "digits"
-SEEDS = 3
 NETWORKS = {
     RELU: Network(depth=4),
     SIGMOID: Network(activation="sigmoid"),
@@ -37,7 +37,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             tasks=(TASK,),
             policy="grid",
             lrs=(LRS[name],),
-            looks=(SEEDS,),
+            looks=(preset.shown_seeds,),
             measurements=measurements,
         )
 
@@ -51,7 +51,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 def read(found: Found) -> Reading:
     """No verdict: words, with numbers and pictures from the runs."""
     runs = {
-        (name, start): found.judged(name, study.cells[0], start)
+        (name, start): found.judged(name, study.places[0], start)
         for name, study in found.studies.items()
         for start in study.arms
     }
@@ -135,8 +135,8 @@ def _gradients(runs: Runs) -> Figure:
     return figures.gradients(
         "f1-gradients",
         "How strongly each layer is pulled at the first step",
-        f"Norm of the gradient of each weight matrix, {NETWORKS[RELU].label}, {TASK}, median of {SEEDS} seeds. Zero is "
-        "exactly zero.",
+        f"Norm of the gradient of each weight matrix, {NETWORKS[RELU].label}, {TASK}, median of "
+        f"{len(runs[RELU, ZERO])} seeds. Zero is exactly zero.",
         {(TASK, start.label): runs[RELU, start] for start in (ZERO, HE)},
     )
 
@@ -153,8 +153,9 @@ def _widths(runs: Runs) -> Figure:
         name="f1-width",
         title="Neurons of the first layer that differ from each other",
         caption=(
-            f"{NETWORKS[SIGMOID].label}, {TASK}, rate {LRS[SIGMOID]:g}; median of {SEEDS} seeds, bands from the "
-            "lowest to the highest. Neurons whose weights differ by less than a millionth count as one."
+            f"{NETWORKS[SIGMOID].label}, {TASK}, rate {LRS[SIGMOID]:g}; median of "
+            f"{len(runs[SIGMOID, ZERO])} seeds, bands from the lowest to the highest. Neurons whose weights "
+            "differ by less than a millionth count as one."
         ),
         mark="line",
         x=figures.STEP,
@@ -176,8 +177,9 @@ def _losses(runs: Runs) -> Figure:
         name="f1-losses",
         title="Training loss: zeros everywhere, and zeros at the ends of the branches",
         caption=(
-            f"{NETWORKS[RESIDUAL].label}, {TASK}, rate {LRS[RESIDUAL]:g}; mean of {SEEDS} seeds, bands from the "
-            f"lowest to the highest; {tables.how_counted(['train_loss'])} from then on."
+            f"{NETWORKS[RESIDUAL].label}, {TASK}, rate {LRS[RESIDUAL]:g}; mean of "
+            f"{len(runs[RESIDUAL, ZERO])} seeds, bands from the lowest to the highest; "
+            f"{tables.how_counted(['train_loss'])} from then on."
         ),
         mark="line",
         x=figures.STEP,
@@ -210,8 +212,8 @@ CLAIM = Claim(
     statement="The article's question: what neural network zero initialization is.",
     basis="explained",
     rule=(
-        f"No verdict. The words follow from the product rule; the numbers are means or medians of {SEEDS} runs each on "
-        f"{TASK}, at rates of {', '.join(f'{lr:g}' for lr in LRS.values())}."
+        f"No verdict. The words follow from the product rule; the numbers are means or medians over "
+        f"{seeds_shown()} on {TASK}, at rates of {', '.join(f'{lr:g}' for lr in LRS.values())}."
     ),
     read=read,
     studies=studies,

@@ -10,8 +10,7 @@ from exnihilo.claims.presets import ALPHA, PRESETS, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start, Verdict
 from exnihilo.lab.schedule import Comparison
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 STUDY = "K1 zeros in a residual network"
 DEPTHS = (2, 12)
@@ -57,7 +56,7 @@ def read(found: Found) -> Reading:
     cells = tuple(_cell(comparison, verdict) for comparison, verdict in verdicts)
     groups: Groups = {
         (place.task, place.network.depth, start.label): found.judged(STUDY, place, start)
-        for place in found.studies[STUDY].cells
+        for place in found.studies[STUDY].places
         for start in (HE, *ZEROS)
     }
     return Reading(
@@ -75,7 +74,7 @@ def read(found: Found) -> Reading:
 def _cell(comparison: Comparison, verdict: Verdict) -> Cell:
     supports = {"better": True, "equivalent": True, "worse": False, "undecided": None}
     return cell_of(
-        f"{comparison.start.label} · {_branches(comparison.cell.network.depth)} · {comparison.cell.task}",
+        f"{comparison.start.label} · {_branches(comparison.place.network.depth)} · {comparison.place.task}",
         verdict,
         f"Test accuracy {100 * verdict.estimate:+.1f} points against He's weights ({verdict.outcome}).",
         supports=supports[verdict.outcome],
@@ -121,7 +120,7 @@ def _table(verdicts: Sequence[tuple[Comparison, Verdict]], groups: Groups) -> Ta
             outcomes = Counter(
                 verdict.outcome
                 for comparison, verdict in verdicts
-                if (comparison.start, comparison.cell.network.depth) == (start, depth)
+                if (comparison.start, comparison.place.network.depth) == (start, depth)
             )
             runs = [
                 r for (_, at, label), records in groups.items() if (at, label) == (depth, start.label) for r in records
@@ -190,7 +189,7 @@ def _map(verdicts: Sequence[tuple[Comparison, Verdict]]) -> Figure:
         color=Axis(field="difference", title="difference of test accuracy"),
         rows=tuple(
             {
-                "where": where(comparison.cell),
+                "where": where(comparison.place),
                 "start": comparison.start.label,
                 "difference": verdict.estimate,
                 "outcome": verdict.outcome,

@@ -5,19 +5,26 @@ from statistics import mean, median
 
 from exnihilo.claims import figures
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, contrast
-from exnihilo.claims.clauses import agreed, factor_by_clause, family, margin, num_holding, place, somewhere
+from exnihilo.claims.clauses import (
+    agreed,
+    factor_by_clause,
+    family,
+    margin,
+    num_holding,
+    place,
+    seeds_compared,
+    somewhere,
+)
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
 from exnihilo.claims.tables import counted
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 
 STUDY = "M1 zeros by depth"
 ZERO, OTHER = Start(name="zeros"), Start(name="xavier_normal")
 SHALLOW, DEEP = shallow(), deep()
-LOOKS = (12,)
 # Reached by a network that has begun to learn: guessing by the class shares leaves 0.66 on the easiest of the tasks.
 TARGET_LOSS = 0.5
 # Steps are known to one twentieth of a run, which is how often the loss is taken.
@@ -39,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(SHALLOW, DEEP),
             starts=(OTHER,),
             baseline=ZERO,
-            looks=LOOKS,
+            looks=(preset.one_look,),
             share=SHARE,
         ),
     )
@@ -47,7 +54,8 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 
 def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
-    accuracy, dead, steps = _accuracy(found), [_dead(found, spot) for spot in found.studies[STUDY].cells], _steps(found)
+    accuracy, steps = _accuracy(found), _steps(found)
+    dead = [_dead(found, spot) for spot in found.studies[STUDY].places]
     cells = (
         _some(BEST, [cell for cell, _ in accuracy], "Xavier's test accuracy is above that of zero"),
         _some(DEAD, dead, f"At least {100 * MANY_DEAD:.0f} % of the hidden units are dead after every zero run"),
@@ -84,7 +92,7 @@ def read(found: Found) -> Reading:
 
 
 def _spots(found: Found, network: Network) -> list[Place]:
-    return [spot for spot in found.studies[STUDY].cells if spot.network == network]
+    return [spot for spot in found.studies[STUDY].places if spot.network == network]
 
 
 def _some(clause: str, cells: Sequence[Cell], what: str) -> Cell:
@@ -113,12 +121,12 @@ def _accuracy(found: Found) -> list[tuple[Cell, Network]]:
     return [
         (
             cell_of(
-                place(short_label(comparison.cell.network), comparison.cell.task),
+                place(short_label(comparison.place.network), comparison.place.task),
                 verdict,
                 f"Xavier minus zero: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
                 supports=supports[verdict.outcome],
             ),
-            comparison.cell.network,
+            comparison.place.network,
         )
         for comparison, verdict in found.verdicts(STUDY)
     ]
@@ -145,7 +153,7 @@ def _dead_share(record: RunRecord) -> float:
 def _steps(found: Found) -> list[Cell]:
     """Steps to the target loss; where neither side ever reached it nothing is told."""
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
-    spots = {place(SLOW, spot.task, short_label(spot.network)): spot for spot in found.studies[STUDY].cells}
+    spots = {place(SLOW, spot.task, short_label(spot.network)): spot for spot in found.studies[STUDY].places}
     pairs = {
         where: (found.judged(STUDY, spot, OTHER), found.judged(STUDY, spot, ZERO)) for where, spot in spots.items()
     }
@@ -156,7 +164,7 @@ def _steps(found: Found) -> list[Cell]:
         target=TARGET_LOSS,
         margin=found.studies[STUDY].steps * MARGIN_STEPS_SHARE,
         share=SHARE,
-        num_seeds=LOOKS[0],
+        num_seeds=found.preset.one_look,
     )
     cells: list[Cell] = []
     for where, verdict in verdicts.items():
@@ -182,7 +190,7 @@ def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network]], steps: Sequ
     counts = {network: [cell for cell, of in accuracy if of == network] for network in (SHALLOW, DEEP)}
     texts = {network: f"{num_holding(of)} of {len(of)}" for network, of in counts.items()}
     worst = 100 * max(cell.estimate for cell, _ in accuracy if cell.estimate is not None)
-    shares = [_dead_share(record) for spot in found.studies[STUDY].cells for record in found.judged(STUDY, spot, ZERO)]
+    shares = [_dead_share(record) for spot in found.studies[STUDY].places for record in found.judged(STUDY, spot, ZERO)]
     gap = f", by up to {worst:.0f} points of test accuracy" if worst > 0 else ""
     return (
         f"With ReLU the zero start ends behind Xavier in {texts[SHALLOW]} tasks with {SHALLOW.depth} hidden layers and "
@@ -194,7 +202,7 @@ def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network]], steps: Sequ
 
 def _table(found: Found) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for spot in sorted(found.studies[STUDY].cells, key=lambda spot: spot.network.depth):
+    for spot in sorted(found.studies[STUDY].places, key=lambda spot: spot.network.depth):
         for start in (ZERO, OTHER):
             records = found.judged(STUDY, spot, start)
             rows.append(
@@ -253,7 +261,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Xavier against zero in {short_label(SHALLOW)} and {short_label(DEEP)} networks, each at its own tuned rate, "
-        f"{LOOKS[0]} fresh seeds. Each part says that something can happen: one place (a network on a task) supports "
+        f"{seeds_compared()}. Each part says that something can happen: one place (a network on a task) supports "
         "it, none of them refutes it, and else it is open. 'Not always best' (all places) and 'poor in deep networks' "
         f"(the deep ones): Xavier is better by test accuracy; worse or equivalent (within {margin()}) is no such "
         f"place. 'Slow convergence': Xavier is better by the steps to a training loss of {TARGET_LOSS:g}, censored at "

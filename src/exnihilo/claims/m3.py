@@ -14,6 +14,7 @@ from exnihilo.claims.clauses import (
     num_holding,
     of_clause,
     place,
+    seeds_compared,
     somewhere,
 )
 from exnihilo.claims.networks import shallow, short_label
@@ -34,7 +35,6 @@ DECAY, DROPOUT = 0.01, 0.3
 TASKS = ("digits", "breast_cancer", "teacher_student", "diabetes")
 # One rate and twice the preset's steps for all: a rate chosen on validation data would stop the overfitting by itself.
 LR, LONGER = 0.05, 2
-LOOKS = (12,)
 MANY_ZEROS = 0.5
 # Gaps against none, gaps against each other, and test scores are a family each.
 SHARE = 1 / 3
@@ -57,7 +57,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             optimizers=(optimizer,),
             starts=starts,
             lrs=(LR,),
-            looks=LOOKS,
+            looks=(preset.one_look,),
             steps=LONGER * preset.steps,
             metric="gap",
         )
@@ -91,7 +91,7 @@ def read(found: Found) -> Reading:
             cells=cells,
             tables=(_table(runs),),
             figures=(
-                _bars(runs),
+                _bars(found, runs),
                 figures.intervals(
                     "m3-more",
                     "Weight decay and dropout against a start near zero",
@@ -110,7 +110,7 @@ def _runs(found: Found) -> Runs:
     return {
         (spot.task, arm): found.judged(study, spot, start)
         for arm, (study, start) in arms.items()
-        for spot in found.studies[study].cells
+        for spot in found.studies[study].places
     }
 
 
@@ -121,13 +121,13 @@ def _gaps_against_none(found: Found, runs: Runs) -> Mapping[tuple[str, str], Ver
         (task, arm): PairedOutcomes.of(values, [0.0] * len(values))
         for task in TASKS
         for arm in (X, N, Z)
-        if (values := [gap.of(record) for record in runs[task, arm][: LOOKS[0]]])
+        if (values := [gap.of(record) for record in runs[task, arm][: found.preset.one_look]])
     }
     verdicts = compare(
         {f"{arm}: {task}": pair for (task, arm), pair in pairs.items()},
         margin=found.preset.margin,
         alpha=ALPHA * SHARE,
-        looks=LOOKS,
+        looks=(found.preset.one_look,),
         higher_is_better=False,
         worst=gap.worst,
     )
@@ -143,7 +143,7 @@ def _contrasts(
         {names[task, arm]: (runs[task, arm], runs[task, other]) for task in TASKS for arm, other in pairs},
         metric=metric,
         share=SHARE,
-        num_seeds=LOOKS[0],
+        num_seeds=found.preset.one_look,
     )
     return {key: verdicts[name] for key, name in names.items()}
 
@@ -275,11 +275,14 @@ def _table(runs: Runs) -> Table:
     )
 
 
-def _bars(runs: Runs) -> Figure:
+def _bars(found: Found, runs: Runs) -> Figure:
     return Figure(
         name="m3-gap",
         title="Training score minus test score",
-        caption=f"Mean over {LOOKS[0]} seeds; accuracy, R² for diabetes. Near zero is N(0, {NEAR_ZERO.value:g}²).",
+        caption=(
+            f"Mean over {found.preset.one_look} seeds; accuracy, R² for diabetes. Near zero is "
+            f"N(0, {NEAR_ZERO.value:g}²)."
+        ),
         mark="bar",
         x=Axis(field="arm", title="start, or remedy on top of Xavier", kind="nominal"),
         y=Axis(field="gap", title="training score minus test score"),
@@ -299,7 +302,7 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"{short_label(shallow())} networks at rate {LR:g}, not tuned, since a rate chosen on validation data stops "
-        f"overfitting by itself; {LOOKS[0]} equal fresh seeds on {listed(TASKS)}. 'Overfitting stays', from "
+        f"overfitting by itself; the same {seeds_compared()} on {listed(TASKS)}. 'Overfitting stays', from "
         f"N(0, {NEAR_ZERO.value:g}²) and from all zeros: a gap of training score minus test score above 0 supports. No "
         f"gap (equivalent to 0, within {margin()}, or below it), where Xavier has one: supports if the test score is "
         "worse than Xavier's, as less was learned; refutes if it is better or equivalent; else it is open. It is open "

@@ -6,7 +6,16 @@ from statistics import mean
 
 from exnihilo.claims import figures
 from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, contrast
-from exnihilo.claims.clauses import factor_by_clause, family, listed, margin, num_holding, of_clause, place
+from exnihilo.claims.clauses import (
+    factor_by_clause,
+    family,
+    listed,
+    margin,
+    num_holding,
+    of_clause,
+    place,
+    seeds_compared,
+)
 from exnihilo.claims.networks import shallow
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
@@ -17,7 +26,6 @@ STUDY = "M4 zeros by activation"
 ZERO = Start(name="zeros")
 BETTER, WORSE = "relu", "sigmoid"  # as the article has it
 ACTIVATIONS = (BETTER, WORSE, "softplus", "tanh")
-LOOKS = (12,)
 LOSS_MARGIN = 0.05
 # The accuracies and the losses are a family each.
 SHARE = 1 / 2
@@ -35,7 +43,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             seed=seed,
             networks=[shallow(name) for name in ACTIVATIONS],
             starts=(ZERO,),
-            looks=LOOKS,
+            looks=(preset.one_look,),
         ),
     )
 
@@ -43,7 +51,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 def read(found: Found) -> Reading:
     """Each clause gives cells; see the rule of ``CLAIM``."""
     runs = {
-        (spot.task, spot.network.activation): found.judged(STUDY, spot, ZERO) for spot in found.studies[STUDY].cells
+        (spot.task, spot.network.activation): found.judged(STUDY, spot, ZERO) for spot in found.studies[STUDY].places
     }
     tasks = list(dict.fromkeys(task for task, _ in runs))
     others = [name for name in ACTIVATIONS if name != BETTER]
@@ -52,7 +60,7 @@ def read(found: Found) -> Reading:
         found,
         {name: (runs[task, BETTER], runs[task, other]) for (task, other), name in names.items()},
         share=SHARE,
-        num_seeds=LOOKS[0],
+        num_seeds=found.preset.one_look,
     )
     loss = contrast(
         found,
@@ -60,7 +68,7 @@ def read(found: Found) -> Reading:
         metric="train_loss",
         margin=LOSS_MARGIN,
         share=SHARE,
-        num_seeds=LOOKS[0],
+        num_seeds=found.preset.one_look,
     )
     cells = (
         *(_unequal(task, {other: accuracy[names[task, other]] for other in others}) for task in tasks),
@@ -75,7 +83,7 @@ def read(found: Found) -> Reading:
             cells=cells,
             tables=(_table(runs, tasks),),
             figures=(
-                _bars(runs),
+                _bars(found, runs),
                 replace(
                     figures.curves("m4-curves", "Training loss of an all-zero network by activation", runs),
                     color=Axis(field="start", title="activation", kind="nominal"),
@@ -130,11 +138,11 @@ def _table(runs: Runs, tasks: Sequence[str]) -> Table:
     )
 
 
-def _bars(runs: Runs) -> Figure:
+def _bars(found: Found, runs: Runs) -> Figure:
     return Figure(
         name="m4-accuracy",
         title="Test accuracy of an all-zero network by activation",
-        caption=f"Test accuracy, mean over {LOOKS[0]} seeds, each activation at the rate tuned for it.",
+        caption=f"Test accuracy, mean over {found.preset.one_look} seeds, each activation at the rate tuned for it.",
         mark="bar",
         x=Axis(field="activation", title="activation", kind="nominal"),
         y=Axis(field="accuracy", title="test accuracy"),
@@ -172,10 +180,10 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"All-zero networks with {listed(ACTIVATIONS)}, each at its own tuned rate, compared on {LOOKS[0]} equal "
-        "fresh seeds. 'Not equal': supported in a task where the test accuracy with ReLU differs from that with "
-        f"another of them, refuted where all are equivalent (within {margin()}). The order: ReLU against sigmoid by "
-        f"test accuracy and by training loss (margin {LOSS_MARGIN:g}); better supports it, worse or equivalent "
+        f"All-zero networks with {listed(ACTIVATIONS)}, each at its own tuned rate, compared on the same "
+        f"{seeds_compared()}. 'Not equal': supported in a task where the test accuracy with ReLU differs from that "
+        f"with another of them, refuted where all are equivalent (within {margin()}). The order: ReLU against sigmoid "
+        f"by test accuracy and by training loss (margin {LOSS_MARGIN:g}); better supports it, worse or equivalent "
         f"refutes it. Undecided leaves a cell open. Two families, each by {family(SHARE)}."
     ),
     read=read,

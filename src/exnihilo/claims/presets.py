@@ -22,6 +22,7 @@ class Preset:
         lrs: Grid of learning rates for momentum; an optimum at its edge extends it.
         tuning_seeds: Seeds that choose a rate.
         looks: Cumulative judging seeds; undecided comparisons go on to the next look.
+        shown_seeds: Judging seeds of what is shown or described, and not compared.
         steps: Optimizer steps of a run.
         margin: Difference of an accuracy that matters.
     """
@@ -31,8 +32,17 @@ class Preset:
     lrs: tuple[float, ...]
     tuning_seeds: int
     looks: tuple[int, ...]
+    shown_seeds: int
     steps: int
     margin: float = 0.02
+
+    @property
+    def one_look(self) -> int:
+        """Judging seeds of comparisons across studies and places, and of families too large for the first look.
+
+        Those of the last look: such comparisons are judged once.
+        """
+        return self.looks[-1]
 
     def study(
         self,
@@ -82,6 +92,7 @@ PRESETS = {
             lrs=(0.003, 0.01, 0.03, 0.1, 0.3),
             tuning_seeds=3,
             looks=(10, 16),
+            shown_seeds=3,
             steps=300,
         ),
         Preset(
@@ -90,6 +101,7 @@ PRESETS = {
             lrs=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
             tuning_seeds=5,
             looks=(16, 24, 40),
+            shown_seeds=10,
             steps=1000,
         ),
     )

@@ -10,7 +10,7 @@ import torch
 from exnihilo.claims.claim import Claim, Found
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Answer, Results
-from exnihilo.lab.driver import Progress, execute
+from exnihilo.lab.driver import Progress, execute, finished
 from exnihilo.lab.records import NUMERICS_VERSION, Run, RunRecord
 from exnihilo.lab.schedule import runs_of
 from exnihilo.lab.store import Ledger
@@ -42,7 +42,7 @@ def run(
     started = time.monotonic()
     ledger.declare(claim.declaration(preset, seed) for claim in claims)
     # The clock's measurements come before the workers, and so do the exact answers, which take seconds.
-    measured: dict[str, Any] = {claim.id: claim.measure() for claim in claims if claim.measure is not None}
+    measured: dict[str, Any] = {claim.id: claim.measure(preset, seed) for claim in claims if claim.measure is not None}
     answers: dict[str, Answer] = {}
 
     def answer(claim: Claim, studies: Sequence[Study], records: Mapping[Run, RunRecord]) -> None:
@@ -72,8 +72,8 @@ def run(
 
 def num_runs_behind(claims: Sequence[Claim], ledger: Ledger, *, preset: Preset, seed: int) -> int:
     """Finished runs that the claims rest on; a run that several of them share is one."""
-    records = {record.run: record for record in ledger.records()}
     studies = [study for claim in claims for study in claim.studies(preset, seed)]
+    records = finished(studies, ledger)
     return len({run for study in studies for run in runs_of(study, records)})
 
 

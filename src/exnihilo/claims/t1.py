@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
+from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.fills import Key, normal
+from exnihilo.lab.study import judging_seed
 from exnihilo.schemes.activations import ACTIVATIONS
 
 INPUTS = ((0.1, 0.2, 0.3), (0.6, 1.1, -0.8), (-0.2, -0.3, 0.1))
@@ -70,10 +72,11 @@ class Outcome:
     random: Neurons
 
 
-def measure() -> Outcome:
+def measure(preset: Preset, seed: int) -> Outcome:
     """Trains three neurons and a linear head on the article's three inputs by plain gradient descent."""
+    del preset  # the article's own inputs, and no task
     zeros = torch.zeros(len(INPUTS[0]), len(CLAIMED))
-    drawn = normal(Key(0, "neurons"), zeros.numel()).view_as(zeros)
+    drawn = normal(Key(judging_seed(seed, 0), "neurons"), zeros.numel()).view_as(zeros)
     return Outcome(
         zero={name: _trained(activation.function, zeros) for name, activation in ACTIVATIONS.items()},
         random=_trained(ACTIVATIONS[PICTURED].function, drawn),

@@ -46,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=network,
             starts=BESIDE,
             metric="train_loss",
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 
@@ -83,7 +83,7 @@ def steps_needed(record: RunRecord) -> float:
 
 def steps_verdicts(found: Found, study: str, *, share: float) -> Mapping[str, Verdict]:
     """By task: zero against small random weights in steps to the target, runs that never reach it censored."""
-    places = found.studies[study].cells
+    places = found.studies[study].places
     verdicts: dict[str, Verdict] = {}
     for place in places:
         runs = found.judged(study, place, ZERO), found.judged(study, place, RANDOM)
@@ -134,7 +134,7 @@ def _loss_cells(found: Found) -> tuple[Cell, ...]:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            f"final loss · {comparison.cell.task}",
+            f"final loss · {comparison.place.task}",
             verdict,
             f"Small random minus zero: {verdict.estimate:+.3f} of training loss ({verdict.outcome}).",
             supports=supports[verdict.outcome],
@@ -147,7 +147,7 @@ def steps_cells(found: Found, study: str, *, share: float) -> tuple[Cell, ...]:
     """A cell a task: fewer steps support the claim; it stays open where neither start ever reached the target."""
     cells: list[Cell] = []
     verdicts = steps_verdicts(found, study, share=share)
-    for place in found.studies[study].cells:
+    for place in found.studies[study].places:
         verdict = verdicts[place.task]
         zero, random = (
             [steps_needed(record) for record in found.judged(study, place, start)[: found.preset.looks[0]]]

@@ -17,7 +17,7 @@ from exnihilo.fills import Key, normal
 from exnihilo.lab.censored import median_steps, restricted_mean
 from exnihilo.lab.outcomes import PairedOutcomes
 from exnihilo.lab.records import Network, Verdict
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Study, judging_seed
 from exnihilo.lab.timing import Timing, take_turns
 from exnihilo.lab.verdict import compare
 
@@ -33,19 +33,21 @@ BATCH = 32
 ZEROS, SMALL, AGAIN, TINY = "all zero", "N(0, 0.01²)", "N(0, 0.01²), other values", f"{SUBNORMAL:g}, subnormal"
 
 
-def measure() -> Timing:
+def measure(preset: Preset, seed: int) -> Timing:
     """Times plain PyTorch training steps that differ in nothing but the values that they start from."""
+    del preset  # a step of one network on drawn inputs: neither tasks nor steps of a run enter it
+    first, second = (judging_seed(seed, index) for index in range(2))
     values: Mapping[str, Callable[[str, int], Tensor]] = {
         ZEROS: lambda name, n: torch.zeros(n),
-        SMALL: lambda name, n: normal(Key(0, name), n) * 0.01,
-        AGAIN: lambda name, n: normal(Key(1, name), n) * 0.01,
+        SMALL: lambda name, n: normal(Key(first, name), n) * 0.01,
+        AGAIN: lambda name, n: normal(Key(second, name), n) * 0.01,
         TINY: lambda name, n: torch.full((n,), SUBNORMAL),
     }
     with torch.inference_mode(mode=False), torch.enable_grad():
-        return take_turns({label: _step(of) for label, of in values.items()}, blocks=BLOCKS, calls=CALLS)
+        return take_turns({label: _step(of, first) for label, of in values.items()}, blocks=BLOCKS, calls=CALLS)
 
 
-def _step(value: Callable[[str, int], Tensor]) -> Callable[[], None]:
+def _step(value: Callable[[str, int], Tensor], seed: int) -> Callable[[], None]:
     """One step of gradient descent on one batch, of a network with these weights and zero biases."""
     # Linear layers fill themselves from the global generator: they are made without memory, and filled here.
     layers = [torch.nn.Linear(n, m, device="meta") for n, m in pairwise(SIZES)]
@@ -54,7 +56,7 @@ def _step(value: Callable[[str, int], Tensor]) -> Callable[[], None]:
         for name, parameter in net.named_parameters():
             is_weight = parameter.ndim > 1
             parameter.copy_(value(name, parameter.numel()).view_as(parameter) if is_weight else torch.zeros(()))
-    inputs = normal(Key(0, "inputs"), BATCH * SIZES[0]).view(BATCH, SIZES[0])
+    inputs = normal(Key(seed, "inputs"), BATCH * SIZES[0]).view(BATCH, SIZES[0])
     targets = torch.arange(BATCH) % SIZES[-1]
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
 
@@ -119,7 +121,7 @@ def _cost_finding(verdict: Verdict) -> str:
 
 def _finding(found: Found, timing: Timing, verdict: Verdict) -> str:
     zero, random = (
-        [steps_needed(r) for place in found.studies[STEPS].cells for r in found.judged(STEPS, place, start)]
+        [steps_needed(r) for place in found.studies[STEPS].places for r in found.judged(STEPS, place, start)]
         for start in (ZERO, RANDOM)
     )
     same = {
@@ -151,7 +153,7 @@ def _costs(timing: Timing) -> Table:
 
 def _ways(found: Found, timing: Timing) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for place in found.studies[STEPS].cells:
+    for place in found.studies[STEPS].places:
         for start, label in ((RANDOM, SMALL), (ZERO, ZEROS)):
             steps = [steps_needed(record) for record in found.judged(STEPS, place, start)]
             middle = median_steps(steps)
@@ -207,7 +209,7 @@ def _blocks(timing: Timing) -> Figure:
 def _clock(found: Found, timing: Timing) -> Figure:
     groups = {
         (place.task, start.label): found.judged(STEPS, place, start)
-        for place in found.studies[STEPS].cells
+        for place in found.studies[STEPS].places
         for start in (RANDOM, ZERO)
     }
     cost = {RANDOM.label: timing.median(SMALL), ZERO.label: timing.median(ZEROS)}

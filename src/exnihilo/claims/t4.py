@@ -46,7 +46,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             networks=(Network(),),
             starts=(XAVIER,),
             optimizers=OPTIMIZERS,
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 
@@ -73,7 +73,7 @@ def _cells(found: Found, study: str, clause: str, what: str, ways: tuple[str, st
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return tuple(
         cell_of(
-            f"{clause} · {comparison.cell.task} · {_decay(comparison.cell.optimizer)}",
+            f"{clause} · {comparison.place.task} · {_decay(comparison.place.optimizer)}",
             verdict,
             f"From zero {what} is {100 * abs(verdict.estimate):.1f} points {ways[verdict.estimate < 0]}"
             f" ({verdict.outcome}).",

@@ -33,7 +33,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             seed=seed,
             networks=network,
             starts=BESIDE,
-            looks=(tables.SHOWN_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 
@@ -43,7 +43,7 @@ def read(found: Found) -> Reading:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     cells = tuple(
         cell_of(
-            comparison.cell.task,
+            comparison.place.task,
             verdict,
             f"Zero minus small random: {100 * verdict.estimate:+.1f} points of test accuracy ({verdict.outcome}).",
             supports=supports[verdict.outcome],

@@ -9,8 +9,7 @@ from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, cont
 from exnihilo.claims.presets import ALPHA, PRESETS, Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.records import Network, RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.schemes.activations import activation_named
 
 JUDGED, ALL = "T6 ReLU and sigmoid from zero", "T6 activations"
@@ -19,7 +18,7 @@ STARTS = (ZERO, Start(name="xavier_normal"), Start(name="he_normal"))
 RELU, SIGMOID = Network(), Network(activation="sigmoid")
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "sigmoid", "softplus", "cos")
 # The overview is not judged: two rates, ten times apart, of which validation data chooses.
-OVERVIEW_RATES, OVERVIEW_SEEDS = (0.03, 0.3), 2
+OVERVIEW_RATES = (0.03, 0.3)
 DIVERGED = tables.how_counted(["test_score"])
 
 Groups = Mapping[tuple[str, str, str], Sequence[RunRecord]]
@@ -43,7 +42,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=STARTS,
             policy="grid",
             lrs=OVERVIEW_RATES,
-            looks=(OVERVIEW_SEEDS,),
+            looks=(preset.shown_seeds,),
         ),
     )
 
@@ -53,7 +52,7 @@ def read(found: Found) -> Reading:
     cells = _cells(found)
     groups: Groups = {
         (place.task, place.network.activation, start.label): _at_the_better_rate(found, place, start)
-        for place in found.studies[ALL].cells
+        for place in found.studies[ALL].places
         for start in STARTS
     }
     return Reading(
@@ -61,7 +60,9 @@ def read(found: Found) -> Reading:
         finding=_finding(found, cells, groups),
         factor=factor_of(cells),
         evidence=Evidence(
-            cells=cells, tables=(_table(groups),), figures=(_map(groups), _intervals(cells), _curves(found))
+            cells=cells,
+            tables=(_table(found, groups),),
+            figures=(_map(found, groups), _intervals(cells), _curves(found)),
         ),
     )
 
@@ -81,7 +82,7 @@ def _from_zero(found: Found, network: Network) -> dict[str, tuple[RunRecord, ...
     """By task: the judging runs of an all-zero network, at its tuned rate."""
     return {
         place.task: found.judged(JUDGED, place, ZERO)
-        for place in found.studies[JUDGED].cells
+        for place in found.studies[JUDGED].places
         if place.network == network
     }
 
@@ -128,25 +129,28 @@ def _mean(groups: Groups, activation: str, start: Start) -> float:
     )
 
 
-def _table(groups: Groups) -> Table:
+def _table(found: Found, groups: Groups) -> Table:
     rows: list[tuple[Value, ...]] = []
     for name in ACTIVATIONS:
         activation = activation_named(name)
         means = (_mean(groups, name, start) / 100 for start in STARTS)
         rows.append((name, activation.value_at_zero, activation.slope_at_zero, *means))
     return Table(
-        title=f"Test accuracy, mean over the tasks and {OVERVIEW_SEEDS} seeds at the better of two rates; {DIVERGED}",
+        title=(
+            f"Test accuracy, mean over the tasks and {found.preset.shown_seeds} seeds at the better of two rates; "
+            f"{DIVERGED}"
+        ),
         columns=("activation", "f(0)", "f'(0)", *(start.label for start in STARTS)),
         rows=tuple(rows),
     )
 
 
-def _map(groups: Groups) -> Figure:
+def _map(found: Found, groups: Groups) -> Figure:
     return Figure(
         name="t6-accuracy",
         title="Test accuracy by activation, task and start",
         caption=(
-            f"MLP 2x32, mean of {OVERVIEW_SEEDS} seeds at the better of the rates "
+            f"MLP 2x32, mean of {found.preset.shown_seeds} seeds at the better of the rates "
             f"{' and '.join(f'{rate:g}' for rate in OVERVIEW_RATES)}; {DIVERGED}."
         ),
         mark="heatmap",

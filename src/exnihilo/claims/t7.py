@@ -9,8 +9,7 @@ from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
 from exnihilo.lab.outcomes import PairedOutcomes
 from exnihilo.lab.records import Network, RunRecord, Start, Verdict
-from exnihilo.lab.study import Cell as Place
-from exnihilo.lab.study import Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.lab.verdict import compare
 
 RATES, SWEEP, BESIDE = "T7 zero at the two rates", "T7 zero at every rate", "T7 the other starts"
@@ -58,7 +57,7 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
             starts=OTHERS,
             metric="train_loss",
             lrs=wide,
-            looks=(1,),
+            looks=(1,),  # what is shown are the tuning runs, which every rate has
             extend=0,
         ),
     )
@@ -113,7 +112,7 @@ def _at(found: Found, place: Place, rate: float) -> tuple[RunRecord, ...]:
 
 
 def _rate_cells(found: Found) -> tuple[Cell, ...]:
-    places = {_where("larger rate lower", place): place for place in found.studies[RATES].cells}
+    places = {_where("larger rate lower", place): place for place in found.studies[RATES].places}
     verdicts = contrast(
         found,
         {where: (_at(found, place, HIGH_RATE), _at(found, place, LOW_RATE)) for where, place in places.items()},
@@ -136,7 +135,7 @@ def _rate_cells(found: Found) -> tuple[Cell, ...]:
 
 def _loss_cells(found: Found) -> tuple[Cell, ...]:
     """At zero's own best rate: a final loss at or below the higher of the two claimed ones supports."""
-    places = {_where("loss as low as claimed", place): place for place in found.studies[SWEEP].cells}
+    places = {_where("loss as low as claimed", place): place for place in found.studies[SWEEP].places}
     cells: list[Cell] = []
     for where, verdict in _against_claimed(found, places).items():
         place = places[where]
@@ -185,7 +184,7 @@ def _finding(found: Found, cells: Sequence[Cell]) -> str:
 
 def _table(found: Found) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for place in found.studies[RATES].cells:
+    for place in found.studies[RATES].places:
         at_rates = (mean(_final(record) for record in _at(found, place, rate)) for rate in (LOW_RATE, HIGH_RATE))
         best = [_final(record) for record in found.judged(SWEEP, place, ZERO)]
         rows.append((place.task, place.network.activation, *at_rates, found.rate(SWEEP, place, ZERO), mean(best)))

@@ -8,10 +8,7 @@ from exnihilo.claims.claim import Found
 from exnihilo.claims.records import Table, Value
 from exnihilo.lab.metrics import METRICS, Metric, metric_named
 from exnihilo.lab.records import RunRecord, Start
-from exnihilo.lab.study import Cell as Place
-
-# Judging seeds of a start that is shown beside a comparison and not compared itself.
-SHOWN_SEEDS = 4
+from exnihilo.lab.study import Place
 
 # What a column shows of one run: a metric by its name, counted as the verdicts count it, or what is read off the run.
 Column = str | Callable[[RunRecord], float]
@@ -64,7 +61,7 @@ def places_and_starts(found: Found, studies: Sequence[str]) -> tuple[tuple[str, 
     """Every (study, place, start) that was judged, place by place; a start that two studies share is named once."""
     first: dict[tuple[Place, Start], str] = {}
     for study in studies:
-        for place in found.studies[study].cells:
+        for place in found.studies[study].places:
             for start in found.studies[study].arms:
                 first.setdefault((place, start), study)
     places = list(dict.fromkeys(place for place, _ in first))

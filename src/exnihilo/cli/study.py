@@ -15,10 +15,10 @@ from exnihilo.cli.studyfile import load_studies
 from exnihilo.cli.verdicts import study_shown
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.arms import arms_of
-from exnihilo.lab.driver import execute
+from exnihilo.lab.driver import execute, finished
 from exnihilo.lab.forecast import Forecast, forecast, measured_costs
 from exnihilo.lab.records import Run, RunRecord, plain
-from exnihilo.lab.schedule import judge
+from exnihilo.lab.schedule import judge, judge_failures
 from exnihilo.lab.store import Ledger
 from exnihilo.lab.study import Study
 from exnihilo.lab.tasks import from_file
@@ -44,8 +44,7 @@ def ask_study(
         _say(said, studies, {}, workers, as_json=as_json, dry_run=True)
         return
     with Ledger(out / LEDGER) as ledger:
-        stored = {record.run: record for record in ledger.records()}
-        forecasts = _say(said, studies, stored, workers, as_json=as_json, dry_run=dry_run)
+        forecasts = _say(said, studies, finished(studies, ledger), workers, as_json=as_json, dry_run=dry_run)
         if dry_run:
             return
         with progress_shown(sum(each.num_first for each in forecasts), quiet=as_json) as display:
@@ -55,7 +54,9 @@ def ask_study(
         return
     console = Console()
     for study in studies:
-        console.print(study_shown(study, arms_of(study, records), judge(study, records)))
+        console.print(
+            study_shown(study, arms_of(study, records), judge(study, records), judge_failures(study, records))
+        )
 
 
 def _asked(
@@ -107,4 +108,5 @@ def _plain(study: Study, records: Mapping[Run, RunRecord]) -> dict[str, Any]:
         "declaration": json.loads(declaration.text),
         "arms": [strict(plain(arm)) for arm in arms_of(study, records)],
         "verdicts": [strict(plain(verdict)) for verdict in judge(study, records)],
+        "failures": [strict(plain(compared)) for compared in judge_failures(study, records)],
     }

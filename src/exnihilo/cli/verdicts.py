@@ -9,6 +9,7 @@ from rich.text import Text
 from exnihilo.lab.arms import Arm
 from exnihilo.lab.records import Outcome, Verdict
 from exnihilo.lab.study import Study
+from exnihilo.lab.verdict import FailureComparison
 
 COLORS: dict[Outcome, str] = {
     "better": "green",
@@ -18,23 +19,26 @@ COLORS: dict[Outcome, str] = {
 }
 
 
-def study_shown(study: Study, arms: Sequence[Arm], verdicts: Sequence[Verdict]) -> RenderableType:
+def study_shown(
+    study: Study, arms: Sequence[Arm], verdicts: Sequence[Verdict], failures: Sequence[FailureComparison]
+) -> RenderableType:
     """Everything a study found: its verdicts, where it has a baseline, and each start by itself."""
     parts: list[RenderableType] = [Text(), Text(study.question, style="bold")]
     if verdicts:
-        parts += [_verdicts(study, verdicts), Text(_legend(study, verdicts), style="dim")]
+        parts += [_verdicts(verdicts, failures), Text(_legend(study, verdicts, failures), style="dim")]
     parts.append(_arms(study, arms))
     return Group(*parts)
 
 
-def _verdicts(study: Study, verdicts: Sequence[Verdict]) -> Table:
+def _verdicts(verdicts: Sequence[Verdict], failures: Sequence[FailureComparison]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("comparison", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("difference", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("P(better)", justify="right", no_wrap=True)
-    for verdict in verdicts:
+    table.add_column("failed", justify="right", no_wrap=True)
+    for verdict, failed in zip(verdicts, failures, strict=True):
         what, _, where = verdict.comparison.partition(": ")
         outcome = Text(verdict.outcome, style=COLORS[verdict.outcome])
         if verdict.more_seeds is not None:
@@ -44,8 +48,16 @@ def _verdicts(study: Study, verdicts: Sequence[Verdict]) -> Table:
         difference.append(f"\n[{low:+.3g}, {high:+.3g}]", style="dim")
         comparison = Text(what)
         comparison.append(f"\n{where}", style="dim")
-        table.add_row(comparison, outcome, difference, str(verdict.n), f"{verdict.superiority[0]:.2f}")
+        table.add_row(comparison, outcome, difference, str(verdict.n), f"{verdict.superiority[0]:.2f}", _failed(failed))
     return table
+
+
+def _failed(compared: FailureComparison) -> Text:
+    """Failed runs of the start and of the baseline; where there are any, what McNemar's test says of them."""
+    text = Text(" / ".join(map(str, compared.failures)))
+    if any(compared.failures):
+        text.append(f"\np {compared.p_adjusted:.2g}", style="dim")
+    return text
 
 
 def _arms(study: Study, arms: Sequence[Arm]) -> Table:
@@ -57,7 +69,7 @@ def _arms(study: Study, arms: Sequence[Arm]) -> Table:
     table.add_column("failed", justify="right")
     for arm in arms:
         start = Text(arm.start.label)
-        start.append(f"  {arm.cell.task}, {arm.cell.network.label}, {arm.cell.optimizer.label}", style="dim")
+        start.append(f"  {arm.place.task}, {arm.place.network.label}, {arm.place.optimizer.label}", style="dim")
         failures = [f"{arm.num_diverged} diverged"] if arm.num_diverged else []
         failures += [f"{arm.num_unmoved} unmoved"] if arm.num_unmoved else []
         rate = f"{arm.lr:g}{' (edge)' if arm.at_edge else ''}"
@@ -65,9 +77,11 @@ def _arms(study: Study, arms: Sequence[Arm]) -> Table:
     return table
 
 
-def _legend(study: Study, verdicts: Sequence[Verdict]) -> str:
+def _legend(study: Study, verdicts: Sequence[Verdict], failures: Sequence[FailureComparison]) -> str:
     where = "" if study.vary_split else " On one data split."
+    tested = "; p: McNemar's exact test, corrected alike" if any(any(each.failures) for each in failures) else ""
     return (
         f"Difference of the {study.judged_by.title}, positive where the start is better; equivalent inside"
-        f" ±{study.margin:g}; alpha {study.alpha:g} for all {len(verdicts)}.{where}"
+        f" ±{study.margin:g}; alpha {study.alpha:g} for all {len(verdicts)}.{where} Failed: runs of the"
+        f" start / the baseline that diverged or never moved{tested}."
     )

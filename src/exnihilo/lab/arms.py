@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from exnihilo.lab.records import Start
 from exnihilo.lab.schedule import Records, by_run, tunings_of
-from exnihilo.lab.study import Cell, Study
+from exnihilo.lab.study import Place, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A start in a cell at its rate, over its judging seeds.
+    """A start in a place at its rate, over its judging seeds.
 
     Args:
-        cell: The cell.
+        place: The place.
         start: The start.
         lr: The chosen learning rate, or one of a grid.
         at_edge: The rate is the last of a grid that may grow no more: a better one may lie beyond.
@@ -23,7 +23,7 @@ class Arm:
         num_unmoved: Those whose weights never moved.
     """
 
-    cell: Cell
+    place: Place
     start: Start
     lr: float
     at_edge: bool
@@ -34,25 +34,25 @@ class Arm:
 
 
 def arms_of(study: Study, records: Records) -> tuple[Arm, ...]:
-    """The arms of a study that is done, cell by cell."""
+    """The arms of a study that is done, place by place."""
     found = by_run(records)
     if study.policy == "grid":
-        places = [(cell, start, lr, False) for cell in study.cells for start in study.arms for lr in study.lrs]
+        places = [(place, start, lr, False) for place in study.places for start in study.arms for lr in study.lrs]
     else:
         places = [
-            (tuning.cell, start, lr, start in tuning.at_edge)
+            (tuning.place, start, lr, start in tuning.at_edge)
             for tuning in tunings_of(study, found)
             for start, lr in tuning.chosen.items()
         ]
     metric, worst = study.judged_by, study.judged_by.worst_of(study.steps)
     arms: list[Arm] = []
-    for cell, start, lr, at_edge in places:
-        runs = [study.run(cell, start, lr, study.judging_seed(index)) for index in range(study.looks[-1])]
+    for place, start, lr, at_edge in places:
+        runs = [study.run(place, start, lr, study.judging_seed(index)) for index in range(study.looks[-1])]
         judged = [found[run] for run in runs if run in found]
         values = [metric.of(record, study.target) for record in judged]
         arms.append(
             Arm(
-                cell=cell,
+                place=place,
                 start=start,
                 lr=lr,
                 at_edge=at_edge,

@@ -121,6 +121,20 @@ def execute(
     return shelf.records
 
 
+def finished(studies: Iterable[Study], ledger: Ledger) -> Mapping[Run, RunRecord]:
+    """The finished runs of the studies: the ledger is asked for them alone, however many of others it holds.
+
+    Which runs a study needs depends on those before: it is asked again until it names none that was not looked up.
+    """
+    records: dict[Run, RunRecord] = {}
+    for study in studies:
+        looked_up: set[Run] = set()
+        while asked := [run for run in pending(study, records) if run not in looked_up]:
+            looked_up.update(asked)
+            records.update((record.run, record) for record in ledger.records(run.identity for run in asked))
+    return records
+
+
 def chunks_of(runs: Iterable[Run], workers: int) -> tuple[tuple[Run, ...], ...]:
     """The runs in chunks that train together, the longest first.
 

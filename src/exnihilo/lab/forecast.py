@@ -10,7 +10,7 @@ from exnihilo.lab.driver import Train
 from exnihilo.lab.planning import can_decide
 from exnihilo.lab.records import Run, RunRecord
 from exnihilo.lab.schedule import Records, Tuning, by_run, runs_of, tunings_of
-from exnihilo.lab.study import Cell, Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.lab.tuning import JUDGED_RATES
 from exnihilo.lab.workers import train_chunk
 
@@ -31,7 +31,7 @@ class Forecast:
         num_tuning: Runs that choose the rates, on the declared grid.
         num_first: All runs to the end of the first look, where the declared grid suffices: each start is judged at its
             best rate and at both neighbors (at all rates of a smaller grid). A best rate at an edge changes that: each
-            rate that it adds is tuned for every start of the cell, and where the grid may grow no more, the start has
+            rate that it adds is tuned for every start of the place, and where the grid may grow no more, the start has
             one neighbor, and takes one first look less.
         num_most: No study takes more: every grid extended as far as it may be, every best rate with both neighbors,
             every comparison undecided to the last look.
@@ -59,7 +59,7 @@ def forecast(
     Args:
         study: The study.
         records: Finished runs, of this study and any others.
-        costs: Seconds of one run by cell, from ``measured_costs``; None leaves the time open.
+        costs: Seconds of one run by place, from ``measured_costs``; None leaves the time open.
         workers: Processes that will train.
 
     Example:
@@ -75,27 +75,27 @@ def forecast(
         >>> forecast(replace(study, looks=(4,))).can_decide
         False
     """
-    num_cells, num_arms = len(study.cells), len(study.arms)
+    num_places, num_arms = len(study.places), len(study.arms)
     is_tuned = study.policy == "tuned" and len(study.lrs) > 1
     longest = len(study.lrs) + (2 * study.extend if is_tuned else 0)
-    tuned = num_cells * num_arms * study.tuning_seeds if is_tuned else 0
-    judged = num_cells * num_arms * study.looks[0] * _num_judged(study, len(study.lrs))
+    tuned = num_places * num_arms * study.tuning_seeds if is_tuned else 0
+    judged = num_places * num_arms * study.looks[0] * _num_judged(study, len(study.lrs))
     last = study.looks[0] if study.baseline is None else study.looks[-1]
-    num_comparisons = 0 if study.baseline is None else num_cells * (num_arms - 1)
+    num_comparisons = 0 if study.baseline is None else num_places * (num_arms - 1)
     num_comparisons *= len(study.lrs) if study.policy == "grid" else 1
     num_first = tuned * len(study.lrs) + judged
     found = by_run(records)
     tunings = tunings_of(study, found) if found else ()
     seconds = None
     if costs is not None:
-        a_run = sum(costs[_kind(study, cell)] for cell in study.cells) / num_cells
+        a_run = sum(costs[_kind(study, place)] for place in study.places) / num_places
         seconds = a_run * (_num_missing(study, found, tunings) if found else num_first) / workers
     return Forecast(
         study=study.name,
         num_comparisons=num_comparisons,
         num_tuning=tuned * len(study.lrs),
         num_first=num_first,
-        num_most=tuned * longest + num_cells * num_arms * last * _num_judged(study, longest),
+        num_most=tuned * longest + num_places * num_arms * last * _num_judged(study, longest),
         num_finished=len(runs_of(study, found)),
         seconds=seconds,
         can_decide=can_decide(last, num_comparisons, study.alpha, study.looks) if num_comparisons else None,
@@ -103,31 +103,31 @@ def forecast(
 
 
 def measured_costs(studies: Sequence[Study], *, train: Train = engine.train) -> Mapping[Hashable, float]:
-    """Seconds of one run of each cell of the studies, on one thread, measured on a few steps of it.
+    """Seconds of one run of each place of the studies, on one thread, measured on a few steps of it.
 
-    Where the cells are many, some are measured, and their neighbors in the list are taken to cost as much.
+    Where the places are many, some are measured, and their neighbors in the list are taken to cost as much.
     """
-    kinds: dict[Hashable, tuple[Study, Cell]] = {}
+    kinds: dict[Hashable, tuple[Study, Place]] = {}
     for study in studies:
-        for cell in study.cells:
-            kinds.setdefault(_kind(study, cell), (study, cell))
+        for place in study.places:
+            kinds.setdefault(_kind(study, place), (study, place))
     stride = max(1, math.ceil(len(kinds) / _STACKS_MEASURED))
     costs: dict[Hashable, float] = {}
     seconds = 0.0
-    for index, (kind, (study, cell)) in enumerate(kinds.items()):
+    for index, (kind, (study, place)) in enumerate(kinds.items()):
         if index % stride == 0:
-            seconds = _seconds_of_a_run(study, cell, train)
+            seconds = _seconds_of_a_run(study, place, train)
         costs[kind] = seconds
     return costs
 
 
-def _kind(study: Study, cell: Cell) -> Hashable:
-    return engine.stack_key(study.run(cell, study.arms[0], study.lrs[0], study.judging_seed(0)))
+def _kind(study: Study, place: Place) -> Hashable:
+    return engine.stack_key(study.run(place, study.arms[0], study.lrs[0], study.judging_seed(0)))
 
 
-def _seconds_of_a_run(study: Study, cell: Cell, train: Train) -> float:
-    task = next(task for task in study.task_records if task.name == cell.task)
-    first = study.run(cell, study.arms[0], study.lrs[0], study.tuning_seed(0))
+def _seconds_of_a_run(study: Study, place: Place, train: Train) -> float:
+    task = next(task for task in study.task_records if task.name == place.task)
+    first = study.run(place, study.arms[0], study.lrs[0], study.tuning_seed(0))
     num_runs = min(_RUNS_MEASURED, engine.MAX_STACK)
 
     def seconds(steps: int) -> float:
@@ -154,7 +154,7 @@ def _num_judged(study: Study, num_rates: int) -> int:
 
 
 def _num_missing(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tuning, ...]) -> int:
-    """Runs to the end of the first look: those known to be missing, and the judging of cells that are not tuned yet."""
+    """Runs to the end of the first look: those known to be missing, and the judging of untuned places."""
     num_untuned = sum(not tuning.chosen for tuning in tunings)
     later = num_untuned * len(study.arms) * study.looks[0] * _num_judged(study, len(study.lrs))
     missing = _first_look(study, tunings) - found.keys()
@@ -164,13 +164,13 @@ def _num_missing(study: Study, found: Mapping[Run, RunRecord], tunings: tuple[Tu
 def _first_look(study: Study, tunings: tuple[Tuning, ...]) -> set[Run]:
     """The judging runs of the first look of every start at every rate, where the rates are known."""
     rates = {
-        (tuning.cell, start): (lr, *tuning.near(start)) for tuning in tunings for start, lr in tuning.chosen.items()
+        (tuning.place, start): (lr, *tuning.near(start)) for tuning in tunings for start, lr in tuning.chosen.items()
     }
     if study.policy == "grid":
-        rates = {(cell, start): study.lrs for cell in study.cells for start in study.arms}
+        rates = {(place, start): study.lrs for place in study.places for start in study.arms}
     return {
-        study.run(cell, start, lr, study.judging_seed(index))
-        for (cell, start), of in rates.items()
+        study.run(place, start, lr, study.judging_seed(index))
+        for (place, start), of in rates.items()
         for lr in of
         for index in range(study.looks[0])
     }

@@ -7,6 +7,7 @@ from typing import Self
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.bracket import Bracket
+from exnihilo.lab.planning import alpha_spent
 from exnihilo.lab.proportions import clopper_pearson, mcnemar_p
 from exnihilo.lab.records import RunRecord
 from exnihilo.lab.statistics import holm, sign_flip
@@ -163,8 +164,8 @@ class FailureComparison:
         failures: Of the start and of the baseline.
         start_rate, baseline_rate: Exact (Clopper-Pearson) intervals of the two failure rates, at level 1 - alpha.
         discordant: Seeds at which only the start failed, and only the baseline.
-        p_value: Exact McNemar test, two-sided.
-        p_adjusted: After Holm over the family.
+        p_value: Exact McNemar test, two-sided, before any correction.
+        p_adjusted: After the share of its look and Holm over the family; to be compared with the family's alpha.
     """
 
     comparison: str
@@ -177,8 +178,16 @@ class FailureComparison:
     p_adjusted: float
 
 
-def compare_failures(pairs: Mapping[str, PairedOutcomes], *, alpha: float = 0.05) -> tuple[FailureComparison, ...]:
+def compare_failures(
+    pairs: Mapping[str, PairedOutcomes], *, alpha: float = 0.05, looks: Sequence[int] = ()
+) -> tuple[FailureComparison, ...]:
     """Failures as outcomes of their own: counts, rates with exact intervals, McNemar's test, Holm over the family.
+
+    Args:
+        pairs: Outcomes by the comparison's name, each of as many seeds as the look that settled it.
+        alpha: For the family and all looks; the intervals are at level 1 - alpha each.
+        looks: Seeds at each declared look. A p-value at one of them counts by the look's share of alpha, so that it
+            holds whatever stopped the looks. Empty: one look.
 
     Example:
         >>> pair = PairedOutcomes.of([math.nan] * 6, [0.9] * 6)
@@ -188,6 +197,9 @@ def compare_failures(pairs: Mapping[str, PairedOutcomes], *, alpha: float = 0.05
     """
     discordant = {name: _discordant(pair) for name, pair in pairs.items()}
     p_values = [mcnemar_p(*counts) for counts in discordant.values()]
+    shares = dict(zip(looks, alpha_spent(tuple(looks), alpha), strict=True)) if looks else {}
+    factors = [alpha / shares.get(pair.n, alpha) for pair in pairs.values()]
+    by_look = [min(1.0, factor * p) for factor, p in zip(factors, p_values, strict=True)]
     return tuple(
         FailureComparison(
             comparison=name,
@@ -199,7 +211,7 @@ def compare_failures(pairs: Mapping[str, PairedOutcomes], *, alpha: float = 0.05
             p_value=p_value,
             p_adjusted=p_adjusted,
         )
-        for (name, pair), p_value, p_adjusted in zip(pairs.items(), p_values, holm(p_values), strict=True)
+        for (name, pair), p_value, p_adjusted in zip(pairs.items(), p_values, holm(by_look), strict=True)
     )
 
 

@@ -11,26 +11,26 @@ from typing import NamedTuple, cast
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.records import Run, RunRecord, Start, Verdict
-from exnihilo.lab.study import Cell, Study
+from exnihilo.lab.study import Place, Study
 from exnihilo.lab.tuning import choose_rate, judged_rates
-from exnihilo.lab.verdict import compare, pair_records
+from exnihilo.lab.verdict import FailureComparison, PairedOutcomes, compare, compare_failures, pair_records
 
 Records = Mapping[Run, RunRecord] | Iterable[RunRecord]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """How far the choice of the learning rates of one cell has come.
+    """How far the choice of the learning rates of one place has come.
 
     Args:
-        cell: The cell.
+        place: The place.
         rates: The grid, with the rates that edge optima added so far.
         chosen: The rate of each start; empty while runs are missing.
         at_edge: Starts whose best rate is the last of a grid that may grow no more: a better one may lie beyond.
         missing: Runs that are needed before anything more can be said.
     """
 
-    cell: Cell
+    place: Place
     rates: tuple[float, ...]
     chosen: Mapping[Start, float]
     at_edge: frozenset[Start]
@@ -44,16 +44,16 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A start against the baseline in one cell, each at its own rate.
+    """A start against the baseline in one place, each at its own rate.
 
     Args:
-        cell: The cell.
+        place: The place.
         start, baseline: What is compared.
         lr, baseline_lr: The rate of each.
         near, baseline_near: The rates next to it, which are judged too; none where the rate was not tuned.
     """
 
-    cell: Cell
+    place: Place
     start: Start
     baseline: Start
     lr: float
@@ -63,7 +63,7 @@ class Comparison:
 
     def name(self, study: Study) -> str:
         """What is compared with what, and where; unique in the study."""
-        where = [self.cell.task, self.cell.network.label, self.cell.optimizer.label]
+        where = [self.place.task, self.place.network.label, self.place.optimizer.label]
         where += [f"lr {self.lr:g}"] if study.policy == "grid" else []
         return f"{self.start.label} vs {self.baseline.label}: {', '.join(where)}"
 
@@ -107,11 +107,23 @@ def judge(study: Study, records: Records) -> tuple[Verdict, ...]:
     return _verdicts(study, comparisons_of(study, replay.tunings), replay.own)
 
 
-def chosen_rates(study: Study, records: Records) -> Mapping[tuple[Cell, Start], float]:
-    """The learning rate of each start in each cell whose tuning is finished; empty for the policy ``"grid"``."""
-    return {
-        (tuning.cell, start): lr for tuning in tunings_of(study, by_run(records)) for start, lr in tuning.chosen.items()
-    }
+def judge_failures(study: Study, records: Records) -> tuple[FailureComparison, ...]:
+    """How often each side of every comparison fails, on the seeds of its verdict and at the chosen rates; as ``judge``.
+
+    Raises:
+        InvalidValueError: Runs of the tuning or of the first look are missing.
+    """
+    verdicts = judge(study, records)
+    replay = _replay(study, by_run(records))
+    pairs = _pairs(study, comparisons_of(study, replay.tunings), replay.own)
+    seen = {name: pair.first(verdict.n) for (name, pair), verdict in zip(pairs.items(), verdicts, strict=True)}
+    return compare_failures(seen, alpha=study.alpha, looks=study.looks) if seen else ()
+
+
+def chosen_rates(study: Study, records: Records) -> Mapping[tuple[Place, Start], float]:
+    """The learning rate of each start in each place whose tuning is finished; empty for the policy ``"grid"``."""
+    tunings = tunings_of(study, by_run(records))
+    return {(tuning.place, start): lr for tuning in tunings for start, lr in tuning.chosen.items()}
 
 
 def by_run(records: Records) -> Mapping[Run, RunRecord]:
@@ -122,25 +134,25 @@ def by_run(records: Records) -> Mapping[Run, RunRecord]:
 
 
 def tunings_of(study: Study, found: Mapping[Run, RunRecord]) -> tuple[Tuning, ...]:
-    """How far each cell's tuning has come; none for the policy ``"grid"``."""
-    return tuple(_tuning(study, cell, found) for cell in study.cells) if study.policy == "tuned" else ()
+    """How far each place's tuning has come; none for the policy ``"grid"``."""
+    return tuple(_tuning(study, place, found) for place in study.places) if study.policy == "tuned" else ()
 
 
 def comparisons_of(study: Study, tunings: Iterable[Tuning]) -> tuple[Comparison, ...]:
-    """Every comparison of the cells that are tuned (of all cells, for the policy ``"grid"``)."""
+    """Every comparison of the places that are tuned (of all places, for the policy ``"grid"``)."""
     if study.baseline is None:
         return ()
     rivals = [start for start in study.arms if start != study.baseline]
     if study.policy == "grid":
         return tuple(
-            Comparison(cell=cell, start=start, baseline=study.baseline, lr=lr, baseline_lr=lr)
-            for cell in study.cells
+            Comparison(place=place, start=start, baseline=study.baseline, lr=lr, baseline_lr=lr)
+            for place in study.places
             for lr in study.lrs
             for start in rivals
         )
     return tuple(
         Comparison(
-            cell=tuning.cell,
+            place=tuning.place,
             start=start,
             baseline=study.baseline,
             lr=tuning.chosen[start],
@@ -178,7 +190,7 @@ def _replay(study: Study, found: Mapping[Run, RunRecord]) -> _Replay:
 def _first_runs(study: Study, tunings: tuple[Tuning, ...]) -> tuple[Run, ...]:
     """All runs of the tunings so far, and of the first look where the rates are chosen."""
     runs = [
-        study.run(tuning.cell, start, lr, study.tuning_seed(index))
+        study.run(tuning.place, start, lr, study.tuning_seed(index))
         for tuning in tunings
         for start in study.arms
         for lr in tuning.rates
@@ -188,13 +200,13 @@ def _first_runs(study: Study, tunings: tuple[Tuning, ...]) -> tuple[Run, ...]:
     return tuple(dict.fromkeys(runs))
 
 
-def _tuning(study: Study, cell: Cell, found: Mapping[Run, RunRecord]) -> Tuning:
+def _tuning(study: Study, place: Place, found: Mapping[Run, RunRecord]) -> Tuning:
     rates = study.lrs
     seeds = [study.tuning_seed(index) for index in range(study.tuning_seeds)]
     scores: dict[Start, dict[float, list[float]]] = {start: {} for start in study.arms}
     if len(rates) == 1:  # nothing to choose from
         return Tuning(
-            cell=cell, rates=rates, chosen=dict.fromkeys(study.arms, rates[0]), at_edge=frozenset(), missing=()
+            place=place, rates=rates, chosen=dict.fromkeys(study.arms, rates[0]), at_edge=frozenset(), missing=()
         )
     while True:
         missing: list[Run] = []
@@ -202,12 +214,12 @@ def _tuning(study: Study, cell: Cell, found: Mapping[Run, RunRecord]) -> Tuning:
             for lr in rates:
                 if lr in of_rate:
                     continue
-                runs = [study.run(cell, start, lr, seed) for seed in seeds]
+                runs = [study.run(place, start, lr, seed) for seed in seeds]
                 missing += [run for run in runs if run not in found]
                 if not missing:
                     of_rate[lr] = [study.tuned_by.of(found[run], study.target) for run in runs]
         if missing:
-            return Tuning(cell=cell, rates=rates, chosen={}, at_edge=frozenset(), missing=tuple(missing))
+            return Tuning(place=place, rates=rates, chosen={}, at_edge=frozenset(), missing=tuple(missing))
         best = {
             start: choose_rate(of_rate, higher_is_better=study.tuned_by.higher_is_better)
             for start, of_rate in scores.items()
@@ -216,7 +228,7 @@ def _tuning(study: Study, cell: Cell, found: Mapping[Run, RunRecord]) -> Tuning:
         grown = _extended(study, rates, at_edge.values())
         if grown == rates:
             chosen = {start: lr for start, (lr, _) in best.items()}
-            return Tuning(cell=cell, rates=rates, chosen=chosen, at_edge=frozenset(at_edge), missing=())
+            return Tuning(place=place, rates=rates, chosen=chosen, at_edge=frozenset(at_edge), missing=())
         rates = grown
 
 
@@ -236,20 +248,20 @@ def _next(lr: float, ratio: float) -> float:
     return readable if (readable > lr) == (ratio > 1.0) and readable != lr else lr * ratio
 
 
-def _arms(study: Study, tunings: Iterable[Tuning]) -> list[tuple[Cell, Start, float]]:
-    """Every (cell, start, rate) that is judged, of the cells that are tuned."""
+def _arms(study: Study, tunings: Iterable[Tuning]) -> list[tuple[Place, Start, float]]:
+    """Every (place, start, rate) that is judged, of the places that are tuned."""
     if study.policy == "grid":
-        return [(cell, start, lr) for cell in study.cells for start in study.arms for lr in study.lrs]
+        return [(place, start, lr) for place in study.places for start in study.arms for lr in study.lrs]
     return [
-        (tuning.cell, start, lr)
+        (tuning.place, start, lr)
         for tuning in tunings
         for start, chosen in tuning.chosen.items()
         for lr in (chosen, *tuning.near(start))
     ]
 
 
-def _judging_runs(study: Study, cell: Cell, start: Start, lr: float, n: int) -> list[Run]:
-    return [study.run(cell, start, lr, study.judging_seed(index)) for index in range(n)]
+def _judging_runs(study: Study, place: Place, start: Start, lr: float, n: int) -> list[Run]:
+    return [study.run(place, start, lr, study.judging_seed(index)) for index in range(n)]
 
 
 def _next_look(study: Study, tunings: tuple[Tuning, ...], found: Mapping[Run, RunRecord]) -> tuple[Run, ...]:
@@ -259,42 +271,48 @@ def _next_look(study: Study, tunings: tuple[Tuning, ...], found: Mapping[Run, Ru
         size = next((look for look in study.looks if look > verdict.n), None)
         if verdict.outcome == "undecided" and size is not None:
             for lr in (comparison.lr, *comparison.near):
-                wanted |= dict.fromkeys(_judging_runs(study, comparison.cell, comparison.start, lr, size))
+                wanted |= dict.fromkeys(_judging_runs(study, comparison.place, comparison.start, lr, size))
             for lr in (comparison.baseline_lr, *comparison.baseline_near):
-                wanted |= dict.fromkeys(_judging_runs(study, comparison.cell, comparison.baseline, lr, size))
+                wanted |= dict.fromkeys(_judging_runs(study, comparison.place, comparison.baseline, lr, size))
     return tuple(run for run in wanted if run not in found)
 
 
 def _verdicts(study: Study, comparisons: tuple[Comparison, ...], found: Mapping[Run, RunRecord]) -> tuple[Verdict, ...]:
     if not comparisons:
         return ()
+    verdicts = compare(
+        _pairs(study, comparisons, found),
+        margin=study.margin,
+        alpha=study.alpha,
+        looks=study.looks,
+        higher_is_better=study.judged_by.higher_is_better,
+        worst=study.judged_by.worst_of(study.steps),
+    )
+    if study.vary_split:
+        return verdicts
+    return tuple(replace(verdict, rule=f"{verdict.rule} On one data split.") for verdict in verdicts)
+
+
+def _pairs(
+    study: Study, comparisons: tuple[Comparison, ...], found: Mapping[Run, RunRecord]
+) -> Mapping[str, PairedOutcomes]:
+    """What each comparison has to go by, by its name."""
     metric = study.judged_by
 
     def value(record: RunRecord) -> float:
         return metric.of(record, study.target)
 
-    def records_of(cell: Cell, start: Start, lr: float) -> list[RunRecord]:
-        runs = _judging_runs(study, cell, start, lr, study.looks[-1])
+    def records_of(place: Place, start: Start, lr: float) -> list[RunRecord]:
+        runs = _judging_runs(study, place, start, lr, study.looks[-1])
         return [found[run] for run in runs if run in found]
 
-    pairs = {
+    return {
         comparison.name(study): pair_records(
-            records_of(comparison.cell, comparison.start, comparison.lr),
-            records_of(comparison.cell, comparison.baseline, comparison.baseline_lr),
+            records_of(comparison.place, comparison.start, comparison.lr),
+            records_of(comparison.place, comparison.baseline, comparison.baseline_lr),
             value,
-            start_near=[records_of(comparison.cell, comparison.start, lr) for lr in comparison.near],
-            baseline_near=[records_of(comparison.cell, comparison.baseline, lr) for lr in comparison.baseline_near],
+            start_near=[records_of(comparison.place, comparison.start, lr) for lr in comparison.near],
+            baseline_near=[records_of(comparison.place, comparison.baseline, lr) for lr in comparison.baseline_near],
         )
         for comparison in comparisons
     }
-    verdicts = compare(
-        pairs,
-        margin=study.margin,
-        alpha=study.alpha,
-        looks=study.looks,
-        higher_is_better=metric.higher_is_better,
-        worst=metric.worst_of(study.steps),
-    )
-    if study.vary_split:
-        return verdicts
-    return tuple(replace(verdict, rule=f"{verdict.rule} On one data split.") for verdict in verdicts)

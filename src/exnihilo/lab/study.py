@@ -23,8 +23,8 @@ MAX_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One place of a study, where its starts are compared."""
+class Place:
+    """Where the starts of a study are compared."""
 
     task: str
     network: Network
@@ -35,19 +35,19 @@ class Cell:
 class Study:
     """A question with its whole method: what runs, how rates are chosen, what decides.
 
-    With ``policy="tuned"`` each start's learning rate is chosen in each cell (task, network, optimizer) on tuning seeds
-    and validation data, with equal budgets; an optimum at the edge extends the grid for every start of the cell. Then
-    fresh judging seeds, shared by all starts, run at the chosen rates. With ``policy="grid"`` every rate runs on the
-    judging seeds: for sweeps, trajectories and exact measurements.
+    With ``policy="tuned"`` each start's learning rate is chosen in each place (task, network, optimizer) on tuning
+    seeds and validation data, with equal budgets; an optimum at the edge extends the grid for every start of the place.
+    Then fresh judging seeds, shared by all starts, run at the chosen rates. With ``policy="grid"`` every rate runs on
+    the judging seeds: for sweeps, trajectories and exact measurements.
 
     Args:
         name: Short, unique among the studies of one call.
         question: What is asked, in words.
         tasks: Names of ``exnihilo.lab.tasks.TASK_NAMES``, or tasks made from a user's data.
-        networks: Networks of the cells.
+        networks: Networks of the places.
         starts: What is compared; the baseline joins them where it is not among them.
-        baseline: What each other start is compared with, in each cell; None compares nothing, and runs the first look.
-        optimizers: Optimizers of the cells.
+        baseline: What each other start is compared with, in each place; None compares nothing, and runs the first look.
+        optimizers: Optimizers of the places.
         lrs: The grid of learning rates, positive, ascending.
         policy: ``"tuned"`` or ``"grid"``.
         seed: The base seed; another one gives other data splits, initial values, data orders and masks throughout.
@@ -128,11 +128,11 @@ class Study:
         return tuple(task_named(task) if isinstance(task, str) else task for task in self.tasks)
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def places(self) -> tuple[Place, ...]:
         """Every place where the starts run."""
         names = [task if isinstance(task, str) else task.name for task in self.tasks]
         return tuple(
-            Cell(task=task, network=network, optimizer=optimizer)
+            Place(task=task, network=network, optimizer=optimizer)
             for task, network, optimizer in itertools.product(names, self.networks, self.optimizers)
         )
 
@@ -148,19 +148,19 @@ class Study:
 
     def judging_seed(self, index: int) -> int:
         """The seed of the ``index``-th pair of judging runs."""
-        return self.seed * SEEDS_PER_STUDY + index
+        return judging_seed(self.seed, index)
 
     def tuning_seed(self, index: int) -> int:
         """The seed of the ``index``-th tuning run; never a judging seed of any study."""
         return self.seed * SEEDS_PER_STUDY + SEEDS_PER_STUDY // 2 + index
 
-    def run(self, cell: Cell, start: Start, lr: float, seed: int) -> Run:
+    def run(self, place: Place, start: Start, lr: float, seed: int) -> Run:
         """One run of the study."""
         return Run(
-            task=cell.task,
-            network=cell.network,
+            task=place.task,
+            network=place.network,
             start=start,
-            optimizer=cell.optimizer,
+            optimizer=place.optimizer,
             lr=lr,
             seed=seed,
             steps=self.steps,
@@ -255,6 +255,20 @@ class Study:
 
     def _invalid(self, fact: str, fix: str) -> InvalidValueError:
         return InvalidValueError(fact, context=[f"study: {self.name!r}"], fix=fix)
+
+
+def judging_seed(base: int, index: int) -> int:
+    """The ``index``-th judging seed of the block of a base seed: also of what is measured outside of studies.
+
+    Args:
+        base: The base seed, as ``Study.seed``.
+        index: From 0 on.
+
+    Example:
+        >>> judging_seed(0, 2), judging_seed(1, 0)
+        (2, 1048576)
+    """
+    return base * SEEDS_PER_STUDY + index
 
 
 def _plain(value: Any) -> Any:

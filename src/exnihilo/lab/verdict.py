@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.bracket import Bracket
-from exnihilo.lab.outcomes import PairedOutcomes, compare_failures, pair_records
+from exnihilo.lab.outcomes import FailureComparison, PairedOutcomes, compare_failures, pair_records
 from exnihilo.lab.planning import alpha_spent
 from exnihilo.lab.proportions import superiority
 from exnihilo.lab.records import Outcome, Verdict
 from exnihilo.lab.statistics import holm, holm_levels
 
-__all__ = ["PairedOutcomes", "compare", "compare_failures", "decide", "pair_records"]
+__all__ = ["FailureComparison", "PairedOutcomes", "compare", "compare_failures", "decide", "pair_records"]
 
 
 def compare(

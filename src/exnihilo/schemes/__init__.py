@@ -8,11 +8,13 @@ from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.scaled import scaled
 from exnihilo.schemes.scheme import Scheme
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
+from exnihilo.schemes.values import Values
 from exnihilo.schemes.variance_scaling import (
     VarianceScaling,
     he_normal,
@@ -28,37 +30,8 @@ glorot_uniform = xavier_uniform
 kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
-__all__ = [
-    "ACTIVATIONS",
-    "ALIASES",
-    "SCHEMES",
-    "Activation",
-    "Constant",
-    "DeltaOrthogonal",
-    "Dirac",
-    "Identity",
-    "Noisy",
-    "Normal",
-    "Ones",
-    "Orthogonal",
-    "Scheme",
-    "Sparse",
-    "TorchDefault",
-    "TruncatedNormal",
-    "Uniform",
-    "VarianceScaling",
-    "Zeros",
-    "activation_named",
-    "gain",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "scheme_named",
-    "xavier_normal",
-    "xavier_uniform",
-]
+__all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
+__all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sparse", "TorchDefault", "TruncatedNormal"]
+__all__ += ["Uniform", "Values", "VarianceScaling", "Zeros", "activation_named", "gain", "glorot_normal"]
+__all__ += ["glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform", "lecun_normal"]
+__all__ += ["lecun_uniform", "scaled", "scheme_named", "xavier_normal", "xavier_uniform"]

@@ -13,6 +13,7 @@ from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
+from exnihilo.schemes.values import Values
 from exnihilo.schemes.variance_scaling import (
     VarianceScaling,
     he_normal,
@@ -44,6 +45,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "sparse": Sparse,
     "noisy": Noisy,
     "torch_default": TorchDefault,
+    "values": Values,
 }
 
 # Second names of the same schemes: the authors' first names or last names, as other libraries have them.

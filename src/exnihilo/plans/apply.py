@@ -1,0 +1,148 @@
+"""The verb ``apply``: the only place of the package that writes parameters of a model."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.errors import InvalidValueError
+from exnihilo.fills import Key
+from exnihilo.plans.live import live_parameters, require_current
+from exnihilo.plans.make import plan as make_plan
+from exnihilo.plans.records import Applied, Plan, Row, Written
+from exnihilo.plans.values import described, digest
+from exnihilo.recipes.records import Recipe
+from exnihilo.schemes.spec import from_text
+
+
+def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
+    """Write what a plan assigns, once, in place; all or nothing.
+
+    Values are drawn as float32 under the key (seed, canonical name) and stored in the parameter's dtype and on its
+    device: rounded to bfloat16 and float16, widened exactly to float64. So they do not depend on the order of the
+    parameters, on wrappers, or on the device. Gradients, buffers, ``requires_grad`` and the global random state are
+    not touched; a tied tensor is written once.
+
+    Everything is checked before the first write. While it writes, apply holds a copy of the old values on the CPU, as
+    large as what is written, and one parameter's draw; where a write fails, all old values are put back.
+
+    Args:
+        plan: From ``plan``, perhaps saved and loaded since.
+        model: The model that it was made for, or one with the same parameters.
+        seed: In [0, 2**63). One seed gives equal bits.
+
+    Raises:
+        StalePlanError: The model's parameters are not those of the plan; it says which. Nothing was written.
+        InvalidValueError: A parameter is on the meta device or sharded, or the seed is out of range. Nothing was
+            written.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> made = make_plan(model, "zero-head", example=torch.zeros(1, 4))
+        >>> [written.parameter for written in apply(made, model, seed=0).written]
+        ['2.weight', '2.bias']
+        >>> bool(model[2].weight.any())
+        False
+    """
+    Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
+    live = live_parameters(model)
+    require_current(plan.rows, model, live)
+    rows = [row for row in plan.rows if row.action == "assign"]
+    _require_writable(rows, live)
+    counts = plan.counts
+    return Applied(
+        plan=plan.id,
+        recipe=plan.recipe,
+        model=type(model).__name__,
+        seed=seed,
+        written=_write_all(rows, live, seed),
+        num_kept=counts["keep"],
+        num_tied=counts["tied"],
+    )
+
+
+def initialize(model: nn.Module, recipe: str | Recipe, example: Any, seed: int) -> Applied:
+    """Read, plan and apply in one call.
+
+    Args:
+        model: Any module with values.
+        recipe: A name, with any options in parentheses, or a recipe.
+        example: What the model is called with, for ``read``.
+        seed: In [0, 2**63).
+
+    Raises:
+        ExnihiloError: As ``plan`` and ``apply`` do; nothing was written.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> initialize(model, "he", torch.zeros(1, 4), seed=0).num_kept
+        0
+    """
+    return apply(make_plan(model, recipe, example=example), model, seed)
+
+
+def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> None:
+    for row in rows:
+        parameter = live[row.parameter]
+        if parameter.is_meta:
+            raise InvalidValueError(
+                f"'{row.parameter}' is on the meta device, where there are no values to write. Nothing was written.",
+                context=["a plan can be made there, and is applied once the model has memory"],
+                fix='model.to_empty(device="cpu"), which also empties buffers, then apply',
+            )
+        if hasattr(parameter, "placements"):
+            raise InvalidValueError(
+                f"'{row.parameter}' is sharded over several devices, which apply cannot write. Nothing was written.",
+                fix="apply the plan before the model is sharded",
+            )
+
+
+def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int) -> tuple[Written, ...]:
+    old: dict[str, Tensor] = {}
+    written: list[Written] = []
+    try:
+        for row in rows:
+            parameter = live[row.parameter]
+            values = _drawn(row, seed, parameter.dtype)
+            old[row.parameter] = parameter.detach().to("cpu", copy=True)
+            _write(parameter, values)
+            written.append(_written(row, values))
+    except BaseException:  # an interrupt too must not leave half a plan behind
+        _restore(old, live)
+        raise
+    return tuple(written)
+
+
+def _restore(old: Mapping[str, Tensor], live: Mapping[str, nn.Parameter]) -> None:
+    for name, values in old.items():
+        # The parameter whose write was refused refuses this one too; the others must still be put back.
+        with contextlib.suppress(RuntimeError):
+            _write(live[name], values)
+
+
+def _drawn(row: Row, seed: int, dtype: torch.dtype) -> Tensor:
+    """The values of a row as they are stored: drawn and rounded on the CPU, so that no device changes a bit."""
+    values = from_text(row.scheme or "").sample(row.layout, Key(seed, row.parameter))
+    return values.reshape(row.shape).to(dtype)
+
+
+def _write(parameter: nn.Parameter, values: Tensor) -> None:
+    with torch.no_grad():
+        parameter.copy_(values)
+
+
+def _written(row: Row, values: Tensor) -> Written:
+    facts = described(values)
+    return Written(
+        parameter=row.parameter,
+        scheme=row.scheme or "",
+        dtype=row.dtype,
+        digest=digest(values),
+        expected_std=math.nan if row.expected_std is None else row.expected_std,
+        std=facts.std,
+        mean=facts.mean,
+        max_abs=facts.max_abs,
+    )

@@ -1,0 +1,76 @@
+"""Whether a plan would meet a zero that the model already has, in one product: then neither would ever move."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import nn
+
+from exnihilo.errors import RecipeError
+from exnihilo.plans.records import Row
+from exnihilo.schemes import Constant, Ones, Zeros
+from exnihilo.schemes.spec import from_text
+from exnihilo.structure.records import Branch, Parameter, Role, Structure
+
+
+def require_openable(structure: Structure, rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> None:
+    """Raise RecipeError where a branch's end is planned zero while another factor of its product is kept at zero.
+
+    The last map, the norm or scale behind it, and the gate are factors of one product: with two of them zero, the
+    gradient of each is zero for ever. A plan that zeroes both itself says so in its rows; here the other zero is hidden
+    in values that the model already has. On the meta device there are none, and nothing is checked.
+    """
+    by_name = structure.by_name
+    planned = {row.parameter for row in rows if row.action == "assign" and _is_zero(row, by_name[row.parameter])}
+    kept = {row.parameter for row in rows if row.action == "keep"}
+    biases: dict[str, tuple[str, ...]] = {}
+    for bias in structure.with_role(Role.BIAS):
+        biases[bias.follows or ""] = (*biases.get(bias.follows or "", ()), bias.name)
+    for branch in structure.branches:
+        factors = [[by_name[n].tied_to or n for n in names] for names in _factors(branch, by_name, biases) if names]
+        written = next((names for names in factors if planned.issuperset(names)), None)
+        for names in factors if written else ():
+            if written and kept.issuperset(names) and all(_holds_zero(by_name[name], live[name]) for name in names):
+                raise RecipeError(
+                    f"Branch '{branch.name}' would be closed twice: '{written[0]}' is planned zero, and '{names[0]}', "
+                    "which is kept, is zero already.",
+                    context=["both are factors of one product, so that neither would ever receive a gradient"],
+                    fix=f'overrides={{"{names[0]}": "{_open(by_name[names[0]])}"}}, or keep=["{written[0]}"]',
+                )
+
+
+def _factors(
+    branch: Branch, by_name: Mapping[str, Parameter], biases: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, ...]]:
+    """Groups of parameters whose products make the branch's output; a bias counts into the sum that it is part of."""
+    behind = tuple(name for name in branch.outputs if name not in branch.maps)
+    # A norm takes a constant out again, so that a bias before it keeps nothing alive.
+    is_normed = any(by_name[name].role is Role.NORM_SCALE for name in behind)
+    yield branch.maps if is_normed else _with_biases(branch.maps, biases)
+    yield behind
+    yield tuple(name for name in branch.scales if name not in behind)
+    yield _with_biases(branch.modulated_by, biases)
+
+
+def _with_biases(weights: tuple[str, ...], biases: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return (*weights, *(bias for weight in weights for bias in biases.get(weight, ())))
+
+
+def _is_zero(row: Row, parameter: Parameter) -> bool:
+    if row.expected_std != 0.0:
+        return False
+    match from_text(row.scheme or ""):
+        case Zeros():
+            return parameter.offset == 0.0
+        case Ones():
+            return parameter.offset == -1.0
+        case Constant(value=value):
+            return value == -parameter.offset
+        case _:
+            return False
+
+
+def _holds_zero(parameter: Parameter, tensor: nn.Parameter) -> bool:
+    return not tensor.is_meta and bool((tensor.detach() == -parameter.offset).all())
+
+
+def _open(parameter: Parameter) -> str:
+    return "lecun_normal" if parameter.layout.in_dims else "ones"

@@ -1,0 +1,75 @@
+"""The parameters that a model has now: by canonical name, with the fingerprints that a plan must find again."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from exnihilo.errors import StalePlanError
+from exnihilo.plans.folding import folded
+from exnihilo.plans.records import Row
+from exnihilo.structure.names import canonical_names
+
+
+def live_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every name of every parameter, canonical, in the model's order; tied names share one parameter."""
+    names = canonical_names(model)
+    return {names[path]: parameter for path, parameter in model.named_parameters(remove_duplicate=False)}
+
+
+def ties(live: Mapping[str, nn.Parameter]) -> dict[str, str | None]:
+    """The owner's name for each tied name, None for owners: the first name of each tensor."""
+    owners: dict[int, str] = {}
+    return {
+        name: None if owners.setdefault(id(parameter), name) == name else owners[id(parameter)]
+        for name, parameter in live.items()
+    }
+
+
+def dtype_name(parameter: nn.Parameter) -> str:
+    """Such as ``"float32"``."""
+    return str(parameter.dtype).removeprefix("torch.")
+
+
+def fingerprint(name: str, shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+    """Sixteen hex digits of what must be so when a plan is applied; not of the values."""
+    told = json.dumps([name, shape, dtype, tied_to])
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def live_fingerprints(live: Mapping[str, nn.Parameter]) -> dict[str, str]:
+    """The fingerprint of each parameter as it is now."""
+    tied = ties(live)
+    return {name: fingerprint(name, tuple(p.shape), dtype_name(p), tied[name]) for name, p in live.items()}
+
+
+def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn.Parameter]) -> None:
+    """Raise StalePlanError where the parameters of a model are not those that the rows were made for."""
+    now, tied = live_fingerprints(live), ties(live)
+    planned = {row.parameter: row for row in rows}
+    differing: list[tuple[str, str]] = []
+    for row in rows:
+        if row.parameter not in now:
+            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now missing"))
+        elif now[row.parameter] != row.fingerprint:
+            parameter = live[row.parameter]
+            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[row.parameter])
+            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now {found}"))
+    for name, parameter in live.items():
+        if name not in planned:
+            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[name])
+            differing.append((name, f"not planned, now {found}"))
+    if differing:
+        count = f"{len(differing)} parameter differs" if len(differing) == 1 else f"{len(differing)} parameters differ"
+        lines = folded(differing, lambda entry: entry[0], lambda entry: entry[1])
+        raise StalePlanError(
+            f"The plan was made for another {type(model).__name__}: {count}. Nothing was written.",
+            context=[f"{pattern}: {entry[1]}" for pattern, entry, _ in lines],
+            fix="plan = exnihilo.plan(model, recipe, example=example)",
+        )
+
+
+def _facts(shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+    tie = f" tied to '{tied_to}'" if tied_to else ""
+    return f"{shape} {dtype}{tie}"

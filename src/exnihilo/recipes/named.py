@@ -1,0 +1,70 @@
+"""The recipes by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+
+from exnihilo.recipes.constant import AllConstant
+from exnihilo.recipes.default import Default
+from exnihilo.recipes.depth_scaled import DepthScaled
+from exnihilo.recipes.gpt2 import GPT2
+from exnihilo.recipes.he import He
+from exnihilo.recipes.lecun import LeCun
+from exnihilo.recipes.orthogonal import OrthogonalMaps
+from exnihilo.recipes.records import Recipe
+from exnihilo.recipes.xavier import Xavier
+from exnihilo.recipes.zero_bias import ZeroBias
+from exnihilo.recipes.zero_head import ZeroHead
+from exnihilo.recipes.zero_residual import ZeroResidual
+from exnihilo.recipes.zeros import AllZeros
+from exnihilo.recipes.zeros_noise import ZerosNoise
+from exnihilo.schemes.spec import built, options_text
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "default": Default,
+    "zeros": AllZeros,
+    "constant": AllConstant,
+    "zeros+noise": ZerosNoise,
+    "xavier": Xavier,
+    "he": He,
+    "lecun": LeCun,
+    "orthogonal": OrthogonalMaps,
+    "zero-bias": ZeroBias,
+    "zero-head": ZeroHead,
+    "zero-residual": ZeroResidual,
+    "depth-scaled": DepthScaled,
+    "gpt2": GPT2,
+}
+
+
+def recipe_named(text: str) -> Recipe:
+    """The recipe of a name, with any options in parentheses.
+
+    Raises:
+        UnknownNameError: There is no such recipe, or it has no such option; the nearest known name is suggested.
+        InvalidValueError: The text has another form, or an option's value is refused.
+
+    Example:
+        >>> recipe_named("depth-scaled(base=normal(std=0.02), per=layer)").per
+        'layer'
+    """
+    return built(text, "recipe", RECIPES, example="zero-residual")
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The text of a recipe: its name, and the options that differ from their defaults.
+
+    Example:
+        >>> recipe_text(AllConstant(value=0.5)), recipe_text(AllConstant())
+        ('constant(value=0.5)', 'constant')
+    """
+    return f"{recipe.name}{options_text(recipe) if is_dataclass(recipe) else ''}"
+
+
+def recipes() -> dict[str, str]:
+    """What each recipe does, in one line, by name.
+
+    Example:
+        >>> recipes()["default"]
+        "Keeps every parameter: the values that the model's own constructor gave it."
+    """
+    return {name: (recipe.__doc__ or "").partition("\n")[0] for name, recipe in RECIPES.items()}

@@ -1,0 +1,36 @@
+"""Whether a map of zeros can ever leave zero, by what stands behind it."""
+
+from exnihilo.schemes import ACTIVATIONS
+
+
+def why_dead_behind(activation: str | None) -> str | None:
+    """Why zeros before an activation never receive a gradient, in words that follow "it"; None where they do.
+
+    Example:
+        >>> why_dead_behind("relu")
+        'ends in relu, whose gradient at 0 is 0: it would stay zero for ever'
+        >>> why_dead_behind("tanh") is None
+        True
+    """
+    if activation is None or activation == "linear":
+        return None
+    if activation not in ACTIVATIONS:
+        return None if activation == "softmax" else f"ends in {activation}, whose gradient at 0 is not known"
+    if ACTIVATIONS[activation].slope_at_zero == 0.0:
+        return f"ends in {activation}, whose gradient at 0 is 0: it would stay zero for ever"
+    return None
+
+
+def why_not_zero_behind(activation: str | None) -> str | None:
+    """Why zeros before an activation do not make what is behind it zero, or never change; None where they do both.
+
+    Example:
+        >>> why_not_zero_behind("sigmoid")
+        'ends in sigmoid, which is 0.5 at 0'
+    """
+    if activation is None:
+        return None
+    if activation == "softmax":
+        return "ends in softmax, which is never 0"
+    at_zero = ACTIVATIONS[activation].value_at_zero if activation in ACTIVATIONS else 0.0
+    return f"ends in {activation}, which is {at_zero:.4g} at 0" if at_zero else why_dead_behind(activation)
