@@ -24,7 +24,8 @@ _SANDWICH = r"\.(post_attention_layernorm|post_feedforward_layernorm)\.weight$"
 _GPT = r"\.(attn|mlp)\.c_proj\.weight$"
 _VIT = r"\.(attention\.o_proj|mlp\.fc2)\.weight$"
 _NEOX = r"\.(attention|self_attention|self_attn|mlp)\.(dense|dense_4h_to_h)\.weight$"
-_SPEECH = r"\.(attention\.out_proj|feed_forward\.output_dense)\.weight$"
+# A convolution of the features is added as their position; the length of its normalized weight shuts it.
+_SPEECH = r"\.(attention\.out_proj|feed_forward\.output_dense)\.weight$|pos_conv_embed\.\S+\.original0$"
 _MIXER = r"\.mixer\.out_proj\.weight$"
 _HYBRID = r"\.(self_attn\.o_proj|mamba\.out_proj)\.weight$|\.feed_forward\.(experts\.)?down_proj(\.weight)?$"
 
@@ -52,7 +53,7 @@ BY_HAND: dict[str, str] = {
     "ctrl": r"\.(multi_head_attention\.dense|ffn\.2)\.weight$",
     **dict.fromkeys(("bert", "roberta", "electra", "deberta", "deberta-v2", "longformer", "big_bird"), _BERT),
     **dict.fromkeys(("xlm-roberta", "camembert", "roformer", "layoutlm", "nystromformer", "yoso", "esm"), _BERT),
-    **dict.fromkeys(("convbert", "fnet", "cvt"), _BERT),
+    **dict.fromkeys(("convbert", "fnet"), _BERT),
     "albert": r"\.(attention\.dense|ffn_output)\.weight$",
     "distilbert": r"\.(attention\.out_lin|ffn\.lin2)\.weight$",
     "mpnet": r"\.(attention\.attn\.o|layer\.\d+\.output\.dense)\.weight$",
@@ -76,11 +77,13 @@ BY_HAND: dict[str, str] = {
     "regnet": r"\.layers\.\d+\.layer\.3\.normalization\.weight$",
     "bit": r"\.layers\.\d+\.conv3\.weight$",
     "poolformer": r"\.layer_scale_[12]$",
+    "cvt": r"\.(attention\.output|layers\.\d+\.output)\.dense\.weight$",
     "pvt": r"\.(attention\.output\.dense|mlp\.dense2)\.weight$",
     "clip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     "siglip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _SPEECH),
-    "detr": r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2)\.weight$|\.layer\.2\.normalization\.weight$",
+    # The norms of its convolutional part are frozen and hold no parameters.
+    "detr": r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
 }
 
 # The same for some of timm's transformers and for torchvision: by the names of their modules.

@@ -159,6 +159,8 @@ def rename(model: nn.Module, seed: int = 0) -> dict[str, str]:
     draw = random.Random(seed)
     for module in list(model.modules()):
         wrapper = isinstance(module, nn.DataParallel | nn.utils.parametrize.ParametrizationList)
+        # A kind of ModuleDict with a forward of its own may go by the names, which are then the model's data.
+        wrapper = wrapper or (isinstance(module, nn.ModuleDict) and type(module).forward is not nn.Module.forward)
         children = module._modules
         if wrapper or not children or _KEPT & set(children):
             continue

@@ -184,3 +184,38 @@ class KeepsTokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.cat([self.mlp(x[:, :1]), x[:, 1:]], dim=1)
+
+
+class FrozenNorm(nn.Module):
+    """Statistics, scale and shift are buffers, and applied by hand."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        for name, value in {"weight": 1.0, "bias": 0.1, "mean": 0.0, "var": 1.0}.items():
+            self.register_buffer(name, torch.full((1, width, 1, 1), value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.var + 1e-5).rsqrt()
+        return x * scale + (self.bias - self.mean * scale)
+
+
+@specimen(
+    "norms whose values are buffers, on branch and projected shortcut",
+    floats(2, D, 8, 8),
+    residual("conv2.weight", shortcut="projection", maps="conv2.weight"),
+    residual("conv4.weight", shortcut="identity", maps="conv4.weight"),
+    roles={"conv2.weight": "RESIDUAL_OUT"},
+)
+class Frozen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3, self.conv4 = (
+            nn.Conv2d(in_, 16, 3, padding=1, bias=False) for in_ in (D, 16, 16, 16)
+        )
+        self.project = nn.Conv2d(D, 16, 1, bias=False)
+        self.n1, self.n2, self.n3, self.n4, self.n5 = (FrozenNorm(16) for _ in range(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.n2(self.conv2(torch.relu(self.n1(self.conv1(x)))))
+        x = torch.relu(h + self.n5(self.project(x)))
+        return torch.relu(self.n4(self.conv4(torch.relu(self.n3(self.conv3(x))))) + x)
