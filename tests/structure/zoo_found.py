@@ -219,3 +219,28 @@ class Frozen(nn.Module):
         h = self.n2(self.conv2(torch.relu(self.n1(self.conv1(x)))))
         x = torch.relu(h + self.n5(self.project(x)))
         return torch.relu(self.n4(self.conv4(torch.relu(self.n3(self.conv3(x))))) + x)
+
+
+@specimen(
+    "experts whose weights and biases are looked up by the router's choice",
+    floats(6, D),
+    residual("down", norm="pre", biases="down_bias"),
+    roles={"router.weight": "ROUTER", "down": "RESIDUAL_OUT", "up_bias": "BIAS", "down_bias": "BIAS"},
+)
+class ChosenExperts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.router = nn.LayerNorm(D), nn.Linear(D, 3)
+        self.up, self.up_bias = nn.Parameter(torch.randn(3, D, 16) / 3), nn.Parameter(torch.randn(3, 16))
+        self.down, self.down_bias = nn.Parameter(torch.randn(3, 16, D) / 4), nn.Parameter(torch.randn(3, D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        share, chosen = torch.softmax(self.router(h), -1).topk(2)
+        total = torch.zeros_like(x)
+        for place in range(2):
+            expert = chosen[:, place]
+            inner = torch.relu(torch.bmm(h[:, None], self.up[expert])[:, 0] + self.up_bias[expert])
+            out = torch.bmm(inner[:, None], self.down[expert])[:, 0] + self.down_bias[expert]
+            total = total + share[:, place, None] * out
+        return x + total
