@@ -24,7 +24,8 @@ _SANDWICH = r"\.(post_attention_layernorm|post_feedforward_layernorm)\.weight$"
 _GPT = r"\.(attn|mlp)\.c_proj\.weight$"
 _VIT = r"\.(attention\.o_proj|mlp\.fc2)\.weight$"
 _NEOX = r"\.(attention|self_attention|self_attn|mlp)\.(dense|dense_4h_to_h)\.weight$"
-_SPEECH = r"\.(attention\.out_proj|feed_forward\.output_dense)\.weight$"
+# A convolution of the features is added as their position; the length of its normalized weight shuts it.
+_SPEECH = r"\.(attention\.out_proj|feed_forward\.output_dense)\.weight$|pos_conv_embed\.\S+\.original0$"
 _MIXER = r"\.mixer\.out_proj\.weight$"
 _HYBRID = r"\.(self_attn\.o_proj|mamba\.out_proj)\.weight$|\.feed_forward\.(experts\.)?down_proj(\.weight)?$"
 
@@ -52,13 +53,14 @@ BY_HAND: dict[str, str] = {
     "ctrl": r"\.(multi_head_attention\.dense|ffn\.2)\.weight$",
     **dict.fromkeys(("bert", "roberta", "electra", "deberta", "deberta-v2", "longformer", "big_bird"), _BERT),
     **dict.fromkeys(("xlm-roberta", "camembert", "roformer", "layoutlm", "nystromformer", "yoso", "esm"), _BERT),
-    **dict.fromkeys(("convbert", "fnet", "cvt"), _BERT),
+    **dict.fromkeys(("convbert", "fnet"), _BERT),
     "albert": r"\.(attention\.dense|ffn_output)\.weight$",
     "distilbert": r"\.(attention\.out_lin|ffn\.lin2)\.weight$",
     "mpnet": r"\.(attention\.attn\.o|layer\.\d+\.output\.dense)\.weight$",
     "squeezebert": r"\.(post_attention|output)\.conv1d\.weight$",
     "modernbert": r"\.(attn|mlp)\.Wo\.weight$",
-    "funnel": r"\.(attention\.post_proj|ffn\.linear_2)\.weight$",
+    # The decoder adds the first block's states to all that follows, which ends in a norm: one long branch.
+    "funnel": r"\.(attention\.post_proj|ffn\.linear_2|blocks\.1\.0\.ffn\.layer_norm)\.weight$",
     **dict.fromkeys(("t5", "mt5", "longt5"), _T5),
     "switch_transformers": r"\.(\w*Attention\.o|mlp\.wo|experts\.\w+\.wo)\.weight$",
     **dict.fromkeys(("bart", "mbart", "pegasus", "marian", "m2m_100", "blenderbot", "fsmt", "whisper"), _BART),
@@ -75,16 +77,18 @@ BY_HAND: dict[str, str] = {
     "regnet": r"\.layers\.\d+\.layer\.3\.normalization\.weight$",
     "bit": r"\.layers\.\d+\.conv3\.weight$",
     "poolformer": r"\.layer_scale_[12]$",
+    "cvt": r"\.(attention\.output|layers\.\d+\.output)\.dense\.weight$",
     "pvt": r"\.(attention\.output\.dense|mlp\.dense2)\.weight$",
     "clip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     "siglip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _SPEECH),
-    "detr": r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2)\.weight$|\.layer\.2\.normalization\.weight$",
+    # The norms of its convolutional part are frozen and hold no parameters.
+    "detr": r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
 }
 
 # The same for some of timm's transformers and for torchvision: by the names of their modules.
 VISION: dict[str, str] = {
-    "timm:test_vit": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:test_vit$": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
     "timm:deit_tiny": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
     "timm:convnext": r"blocks\.\d+\.gamma$",
     "timm:swin_tiny": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
@@ -92,7 +96,23 @@ VISION: dict[str, str] = {
     "timm:cait": r"\.gamma_[12]$",
     "timm:convit": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
     "timm:pvt_v2": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
-    "timm:vit_tiny": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:vit_tiny_patch16_dinov3": r"blocks\.\d+\.gamma_[12]$",
+    "timm:vit_tiny_r_s16": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:test_vit_relpos": r"\.ls[12]\.gamma$",
+    "timm:poolformerv2": r"blocks\.\d+\.(norm1|mlp\.fc2)\.weight$",
+    "timm:crossvit": r"\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:hiera_tiny": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:mvitv2": r"blocks\.\d+\.(attn\.proj|mlp\.fc2)\.weight$",
+    "timm:davit": r"\.(cpe[12]\.proj|attn\.proj|mlp\.fc2)\.weight$",
+    "timm:levit": r"\.(attn\.proj\.ln|mlp\.ln2)\.bn\.weight$",
+    "timm:legacy_seresnet18": r"\.bn2\.weight$",
+    "timm:convmixer": r"blocks\.\d+\.0\.fn\.2\.weight$",
+    "timm:coat": r"\.(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
+    "timm:halonet": r"\.conv3_1x1\.bn\.weight$",
+    "timm:tresnet": r"\.layer[12]\.\d+\.(bn2|bn3)\.weight$|\.layer[34]\.\d+\.bn3\.weight$",
+    "timm:xcit": r"\.gamma[123]$",
+    "timm:test_nfnet": r"\.conv3\.gain$",
+    "timm:tnt": r"\.(attn_in|attn_out|mlp_in|mlp)\.(proj|fc2)\.weight$",
     "torchvision:vit_b_16": r"encoder_layer_\d+\.(self_attention\.out_proj|mlp\.3)\.weight$",
     "torchvision:swin_t": r"\.(attn\.proj|mlp\.3)\.weight$",
     "torchvision:swin_v2_t": r"\.(norm1|norm2)\.weight$",
@@ -114,7 +134,7 @@ def truth(spec: Spec, model: nn.Module) -> tuple[str, frozenset[str]] | None:
         return "zero_init_residual", zeroed
     pattern = BY_HAND.get(kind) if spec.source == "transformers" else None
     if pattern is None:
-        pattern = next((one for start, one in VISION.items() if spec.name.startswith(start)), None)
+        pattern = next((one for start, one in VISION.items() if f"{spec.name}$".startswith(start)), None)
     if pattern is None:
         return None
     named = frozenset(name for name, _ in model.named_parameters() if re.search(pattern, name))

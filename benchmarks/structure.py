@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ from specimen import rename
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from exnihilo.structure import read
+from exnihilo.errors import RecipeError
+from exnihilo.plans.make import plan
+from exnihilo.structure.reader import read
 from exnihilo.structure.records import Structure
 
 # A dozen that read within seconds: every source, every norm placement, packed, stacked and tied weights.
@@ -155,14 +158,15 @@ def judge(row: Row, spec: Spec, model: nn.Module, structure: Structure) -> None:
 
 
 def planned(model: nn.Module, structure: Structure) -> str:
-    """Whether the plan of zero residuals can be made of the structure, where there is a branch."""
+    """Whether every parameter can be given He's law, and what becomes of the plan of zero residuals.
+
+    A recipe that has nothing to do refuses, as it should; any other error is the row's.
+    """
+    plan(model, "he", structure=structure)
     try:
-        from exnihilo.plans.make import plan
-    except ImportError:
-        return ""
-    if not structure.branches:
-        return "no branch"
-    plan(model, "zero-residual", structure=structure)
+        plan(model, "zero-residual", structure=structure)
+    except RecipeError:
+        return "refused" if structure.branches else "no branch"
     return "ok"
 
 
@@ -198,6 +202,7 @@ def totals(rows: list[Row]) -> dict[str, Any]:
         "share": len(read_) / max(1, len(rows)),
         "slow": [row.name for row in read_ if row.slow],
         "renamed_differ": [row.name for row in read_ if row.renamed == "DIFFERS"],
+        "plans": dict(Counter(row.planned for row in read_)),
         "modes": {mode: sum(row.mode == mode for row in read_) for mode in ("meta", "fake", "real")},
         "oracles": by_oracle,
         "ops": sum(row.ops for row in read_),
@@ -282,7 +287,7 @@ def large() -> dict[str, Any]:
     }
     print(
         f"Llama, {size / 1e9:.1f} billion parameters: {len(structure.branches)} branches ({', '.join(sorted(outputs))})"
-        f", {row['ops']} ops, read {taken:.2f} s, planned {plan_seconds:.2f} s ({state or 'no planner'}), "
+        f", {row['ops']} ops, read {taken:.2f} s, planned {plan_seconds:.2f} s ({state}), "
         f"peak {peak:.0f} MB of which {before:.0f} MB before the model"
     )
     return row

@@ -2,7 +2,7 @@
 
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +139,9 @@ class Aliases(dict):
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self.new
 
+    def keys(self) -> Any:
+        return KeysView(self)  # asks __contains__ above, as a dict's own view does not
+
     def __missing__(self, name: str) -> Any:
         return self[self.new[name]]
 
@@ -156,6 +159,8 @@ def rename(model: nn.Module, seed: int = 0) -> dict[str, str]:
     draw = random.Random(seed)
     for module in list(model.modules()):
         wrapper = isinstance(module, nn.DataParallel | nn.utils.parametrize.ParametrizationList)
+        # A kind of ModuleDict with a forward of its own may go by the names, which are then the model's data.
+        wrapper = wrapper or (isinstance(module, nn.ModuleDict) and type(module).forward is not nn.Module.forward)
         children = module._modules
         if wrapper or not children or _KEPT & set(children):
             continue

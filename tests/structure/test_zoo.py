@@ -9,6 +9,7 @@ from zoo import ZOO
 
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.reader import read
+from exnihilo.structure.records import Role
 
 each = pytest.mark.parametrize("specimen", ZOO, ids=[specimen.name for specimen in ZOO])
 
@@ -178,6 +179,7 @@ def test_with_its_outputs_at_zero_no_member_of_a_branch_matters(specimen, struct
     # What lies on an unshut path too, or makes gates and routes for several, still matters.
     kept = {name for branch in structure.branches if not branch.outputs for name in branch.members}
     kept |= {name for branch in structure.branches for name in branch.shortcut_members}
+    kept |= {one.name for one in structure.with_role(Role.EMBEDDING, Role.POSITION)}
     model = specimen.model().eval()
     canonical = canonical_names(model)
     offsets = {one.name: one.offset for one in structure.parameters}

@@ -3,6 +3,7 @@
 import zoo_attention  # noqa: F401  # each file puts its models into the zoo
 import zoo_experts  # noqa: F401
 import zoo_forms  # noqa: F401
+import zoo_found  # noqa: F401
 import zoo_images  # noqa: F401
 import zoo_merges  # noqa: F401
 import zoo_positions  # noqa: F401

@@ -169,13 +169,14 @@ class BottleneckAdapter(nn.Module):
 
 
 @specimen(
-    "one gate shared by positions: attention pooled by learned queries",
+    "attention pooled by learned queries: a parameter is the first shortcut",
     X,
+    residual("first.o.weight", norm="none"),
     residual("o.weight", norm="inner"),
     roles={"latent": "EMBEDDING"},
 )
 class Latents(nn.Module):
-    """The queries are parameters; so is the shortcut of the first sum, which is therefore none."""
+    """``z = z + first(z, x)``: the branch depends on what it is added to, so this is no mere position that is added."""
 
     def __init__(self):
         super().__init__()
