@@ -152,7 +152,7 @@ def _placement(
 ) -> NormPlacement:
     inside = [sites[i] for i in junction.members if i in sites and sites[i].kind is Kind.NORM]
     fork = source(graph, junction.fork)
-    is_first = any(site.data is not None and source(graph, site.data) == fork for site in inside)
+    is_first = any(site.data is not None and _reads(graph, site.data, fork) for site in inside)
     is_last = any(site.kind is Kind.NORM or _follows_norm(site) for site in outputs)
     if is_first:
         return "sandwich" if is_last else "pre"
@@ -160,6 +160,13 @@ def _placement(
     if inside:
         return "inner"
     return "post" if end in norms_of and end not in continued else "none"
+
+
+def _reads(graph: Graph, value: int, fork: int) -> bool:
+    """Whether a value is the fork but for views, or the fork put beside others."""
+    op = graph.op_of(source(graph, value))
+    beside = op.inputs if op is not None and op.name in ("cat", "stack") else ()
+    return source(graph, value) == fork or any(source(graph, v) == fork for v in beside)
 
 
 class _Back:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from exnihilo.structure.attention import Found
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
-from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, passes, source
+from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, chosen, passes, source
 from exnihilo.structure.records import Branch, Role
 from exnihilo.structure.sites import Kind, Site, site_behind
 
@@ -228,7 +228,8 @@ def _of_sites(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given
         if site.bias is not None:
             follows = weight.name if weight is not None else None
             role = Role.NORM_SHIFT if site.kind is Kind.NORM else Role.BIAS
-            yield site.bias.name, Given(role, "added by the operation that reads its weight", follows)
+            for name in (site.bias.name, *site.bias.others):
+                yield name, Given(role, "added by the operation that reads its weight", follows)
 
 
 def _of_site(graph: Graph, site: Site) -> Given:
@@ -260,7 +261,8 @@ def _of_scale(site: Site) -> Given:
 def _of_shift(graph: Graph, site: Site) -> Given:
     origin, weight = site.origin, site.weight
     shape = graph.shape(graph.parameters[weight.name]) if weight is not None else ()
-    is_vector = sum(length > 1 for length in shape) <= 1
+    picked = any(chosen(graph, v) is not None for v in site.op.inputs)
+    is_vector = picked or sum(length > 1 for length in shape) <= 1
     if origin is not None and origin.kind is Kind.MAP and is_vector:
         return Given(Role.BIAS, "added to the output of its map", origin.weight.name if origin.weight else None)
     scale = origin.weight if origin is not None else None
