@@ -179,8 +179,8 @@ def _of_share(graph: Graph, sites: dict[int, Site], op: Op) -> Iterator[tuple[st
 
 
 def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]) -> Iterator[tuple[str, Given]]:
-    """Maps whose output is the model's, but for views, softmaxes, caps and shifts."""
-    residual = {name for branch in branches for name in branch.maps}
+    """Maps whose output is the model's, but for views, softmaxes, caps and shifts; what a branch hands out is none."""
+    inside = {name for branch in branches for name in branch.members}
     waiting, seen = list(graph.outputs), set[int]()
     while waiting:
         value = source(graph, waiting.pop())
@@ -190,7 +190,7 @@ def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]
         seen.add(value)
         site = sites.get(op.index)
         if site is not None and site.kind is Kind.MAP and site.weight is not None:
-            if site.weight.name not in residual:
+            if site.weight.name not in inside:
                 yield site.weight.name, Given(Role.HEAD, "the last map to an output")
         elif site is not None and site.kind in (Kind.SHIFT, Kind.SCALE):
             waiting += [site.data] if site.data is not None else []

@@ -175,9 +175,8 @@ def _product(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> 
 def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Site | None:
     read = [v for v in op.inputs if graph.is_weight(v)]
     moving = [v for v in op.inputs if graph.moves(v)]
-    picked = [v for v in moving if chosen(graph, v) is not None]
-    if len(moving) == 2 and len(picked) == 1 and op.name == "add":
-        read, moving = picked, [v for v in moving if v not in picked]
+    if op.name == "add" and not read:
+        read, moving = _picked(graph, found, moving)
     if not read or not moving:
         return None
     weight = weights.of(read[0])
@@ -191,6 +190,17 @@ def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) ->
     if op.name == "index":
         return Site(kind=Kind.LOOKUP, op=op, data=moving[0], weight=weight, out=op.outputs[0])
     return Site(kind=Kind.OTHER, op=op, data=moving[0], weight=weight, out=op.outputs[0])
+
+
+def _picked(graph: Graph, found: dict[int, Site], moving: list[int]) -> tuple[list[int], list[int]]:
+    """The bias of an expert, told from the signal: both weight and bias were chosen by the input."""
+    picked = [v for v in moving if chosen(graph, v) is not None]
+    rest = [v for v in moving if v not in picked]
+    behind = site_behind(graph, found, rest[0]) if len(rest) == 1 else None
+    if behind is None or behind.kind is not Kind.MAP:
+        return [], moving
+    is_expert = any(isinstance(arg, Ref) and chosen(graph, arg) is not None for arg in behind.op.args)
+    return (picked, rest) if is_expert else ([], moving)
 
 
 def _normalized(graph: Graph, op: Op) -> int | None:
