@@ -173,10 +173,15 @@ def _placement(
 
 def _reads(graph: Graph, value: int, fork: int) -> bool:
     """Whether a value is the fork but for views, or the fork put beside others."""
-    start = _unviewed(graph, value)
-    op = graph.op_of(start)
-    beside = op.inputs if op is not None and op.name in ("cat", "stack") else ()
-    return start == fork or any(_unviewed(graph, v) == fork for v in beside)
+    at: int | None = value
+    while at is not None:
+        op = graph.op_of(at)
+        if _unviewed(graph, at) == fork:
+            return True
+        if op is not None and op.name in ("cat", "stack"):
+            return any(_unviewed(graph, v) == fork for v in op.inputs)
+        at = passes(graph, op) if op is not None else None
+    return False
 
 
 def _unviewed(graph: Graph, value: int) -> int:
