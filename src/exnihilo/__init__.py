@@ -25,25 +25,13 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.survival import survived
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
-    from exnihilo.structure import read
+    from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
 __all__ = ["Key", "Layout", "Network", "Optimizer", "Outcome", "Run", "RunRecord", "Start", "Study", "Task", "Verdict"]
 __all__ += ["__version__", "from_arrays", "from_file", "gain", "he_normal", "lecun_normal", "scheme_named", "study"]
-__all__ += [
-    "Applied",
-    "Plan",
-    "Role",
-    "Structure",
-    "apply",
-    "diff",
-    "initialize",
-    "plan",
-    "read",
-    "recipes",
-    "survived",
-]
-__all__ += ["xavier_normal"]
+__all__ += ["Applied", "Plan", "Role", "Structure", "apply", "diff", "initialize", "plan", "read", "recipes"]
+__all__ += ["survived", "xavier_normal"]
 
 # Where each public name lives. They are imported on first use: the records and the report need no torch, and
 # `exnihilo --version` need not wait for it.
@@ -61,7 +49,7 @@ _HOMES = {
     "plans.survival": ("survived",),
     "recipes.named": ("recipes",),
     "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
-    "structure": ("read",),
+    "structure.reader": ("read",),
     "structure.records": ("Role", "Structure"),
 }
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from exnihilo.errors import RecipeError
 from exnihilo.plans.records import Row
-from exnihilo.schemes import Constant, Zeros
+from exnihilo.schemes import Constant, Ones, Zeros
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.records import Branch, Parameter, Role, Structure
 
@@ -57,9 +57,15 @@ def _with_biases(weights: tuple[str, ...], biases: Mapping[str, tuple[str, ...]]
 def _is_zero(row: Row, parameter: Parameter) -> bool:
     if row.expected_std != 0.0:
         return False
-    scheme = from_text(row.scheme or "")
-    value = 0.0 if isinstance(scheme, Zeros) else scheme.value if isinstance(scheme, Constant) else None
-    return value is not None and value == -parameter.offset
+    match from_text(row.scheme or ""):
+        case Zeros():
+            return parameter.offset == 0.0
+        case Ones():
+            return parameter.offset == -1.0
+        case Constant(value=value):
+            return value == -parameter.offset
+        case _:
+            return False
 
 
 def _holds_zero(parameter: Parameter, tensor: nn.Parameter) -> bool:

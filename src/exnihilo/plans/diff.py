@@ -18,9 +18,8 @@ def diff(a: Plan, b: Plan) -> Difference:
         >>> from torch import nn
         >>> from exnihilo.plans.make import plan
         >>> model, example = nn.Sequential(nn.Linear(4, 2, bias=False)), torch.zeros(1, 4)
-        >>> print(diff(plan(model, "zeros", example=example), plan(model, "constant(value=1)", example=example)))
-        ~ 0.weight: scheme zeros → Constant(value=1)
-        ~ 0.weight: reason every weight and bias is zero → every weight and bias has one value
+        >>> print(diff(plan(model, "zeros", example=example), plan(model, "constant(value=2)", example=example)))
+        ~ 0.weight: scheme zeros → Constant(value=2)
     """
     before, after = a.by_name, b.by_name
     return Difference(

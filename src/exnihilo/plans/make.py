@@ -64,7 +64,7 @@ def plan(
     """
     chosen = _recipe(recipe)
     if structure is None:
-        from exnihilo.structure import read  # only who reads a model pays for the import
+        from exnihilo.structure.reader import read  # only who reads a model pays for the import
 
         structure = read(model, example)
     overriding = _overriding(overrides or {}, structure)

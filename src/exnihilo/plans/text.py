@@ -1,7 +1,7 @@
 """Plans and what came of them, as plain text. Needs no torch."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from exnihilo.plans.records import Applied, Change, Difference, Overwritten, Plan, Row, Survival, Written
 from exnihilo.structure.folding import folded
@@ -76,14 +76,24 @@ def difference_lines(difference: Difference) -> str:
     """What differs, a line for each pattern of names: ``+`` added, ``-`` removed, ``~`` changed."""
     if difference.is_empty:
         return "The plans are equal."
-    changed = folded(difference.changed, lambda change: change.parameter, _change_cells)
+    changes: dict[str, dict[str, Change]] = {}
+    for change in difference.changed:
+        changes.setdefault(change.parameter, {})[change.field] = change
+    changed = folded(changes.items(), lambda entry: entry[0], lambda entry: _change_said(entry[1]))
     return "\n".join(
         [
             *(f"- {pattern}: {_said(row)}" for pattern, row, _ in _folded_rows(difference.removed)),
             *(f"+ {pattern}: {_said(row)}" for pattern, row, _ in _folded_rows(difference.added)),
-            *(f"~ {pattern}: {' '.join(_change_cells(change))}" for pattern, change, _ in changed),
+            *(f"~ {pattern}: {_change_said(entry[1])}" for pattern, entry, _ in changed),
         ]
     )
+
+
+def _change_said(changes: Mapping[str, Change]) -> str:
+    """What changed of one parameter; std and reason only where the law stayed, since they follow from it."""
+    implied = {"expected_std", "reason"} if changes.keys() & {"action", "scheme"} else set[str]()
+    shown = [change for field, change in changes.items() if field not in implied]
+    return ", ".join(f"{change.field} {scheme_shown(change.before)} → {scheme_shown(change.after)}" for change in shown)
 
 
 def _folded_rows(rows: Sequence[Row]) -> list[tuple[str, Row, int]]:
@@ -92,10 +102,6 @@ def _folded_rows(rows: Sequence[Row]) -> list[tuple[str, Row, int]]:
 
 def _said(row: Row) -> str:
     return f"{scheme_shown(row.scheme) if row.scheme else row.action} ({row.reason})"
-
-
-def _change_cells(change: Change) -> tuple[str, ...]:
-    return change.field, scheme_shown(change.before), "→", scheme_shown(change.after)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

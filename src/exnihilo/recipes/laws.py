@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from exnihilo.errors import RecipeError, UnknownNameError
 from exnihilo.recipes.records import Assignment
-from exnihilo.schemes import ACTIVATIONS, Constant, Normal, Scheme, Zeros
+from exnihilo.schemes import ACTIVATIONS, Constant, Normal, Ones, Scheme, Zeros
 from exnihilo.schemes.gains import Direction, gain
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -75,8 +75,8 @@ def keep(reason: str) -> Assignment:
 
 
 def constant(value: float) -> Scheme:
-    """``Zeros`` for 0 (also for -0), else ``Constant``."""
-    return Zeros() if value == 0.0 else Constant(value=value)
+    """``Zeros`` for 0 (also for -0), ``Ones`` for 1, else ``Constant``."""
+    return Zeros() if value == 0.0 else Ones() if value == 1.0 else Constant(value=value)
 
 
 def owners(structure: Structure) -> tuple[Parameter, ...]:

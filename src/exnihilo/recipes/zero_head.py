@@ -64,7 +64,7 @@ class ZeroHead:
         if not heads:
             raise RecipeError(
                 f"Recipe 'zero-head' has nothing to do: {structure.model} has no head.",
-                context=["a head is the last map to an output"],
+                context=["a head is the last map to an output", *_tied_embeddings(structure)],
                 fix='name it yourself: recipe="default", overrides={"fc.weight": Zeros(), "fc.bias": Zeros()}',
             )
         for head in heads:
@@ -99,6 +99,11 @@ class ZeroHead:
             return Values(values=tuple(math.log(p / total) for p in self.class_prior))
         p = self.class_prior or 0.5
         return Values(values=(math.log(p / (1.0 - p)),))
+
+
+def _tied_embeddings(structure: Structure) -> list[str]:
+    tied = [p for p in structure.with_role(Role.EMBEDDING) if p.tied_to is not None]
+    return [f"'{p.name}' is the embedding '{p.tied_to}', which zeros would erase" for p in tied]
 
 
 def _require_zeroable(structure: Structure, head: Parameter) -> None:
