@@ -314,7 +314,10 @@ def test_a_lazy_parameter_is_refused_until_it_has_a_shape() -> None:
             lambda: Layout.linear(0, 3),
             "Shape (0, 3) of a linear layout has an empty dim; there is nothing to initialize.",
         ),
-        (lambda: Layout.vector(), "Shape () of a vector layout has an empty dim; there is nothing to initialize."),
+        (
+            lambda: Layout.vector(3, 0),
+            "Shape (3, 0) of a vector layout has an empty dim; there is nothing to initialize.",
+        ),
         (lambda: Layout.conv(5, 4, (3,), groups=2), "4 input and 5 output channels cannot be divided into 2 groups."),
         (
             lambda: Layout.conv_transpose(4, 4, (3,), groups=0),
@@ -335,3 +338,33 @@ def test_impossible_layouts_are_refused_when_they_are_built(build: Callable[[], 
         build()
     assert str(caught.value).splitlines()[0] == fact
     assert "\n  Fix: " in str(caught.value)
+
+
+def test_a_scalar_such_as_a_gate_is_a_vector_of_one_element():
+    assert Layout.vector().numel == 1
+    assert Layout.of(ScalarGate(), "gate") == Layout.vector()
+
+
+class ScalarGate(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate = torch.nn.Parameter(torch.zeros(()))
+
+
+def test_matrices_side_by_side_along_the_second_dim_are_told_apart():
+    # GPT-2 stores (in, out) and packs query, key and value along out.
+    layout = Layout(kind="packed", shape=(2, 6), out_dims=(1,), in_dims=(0,), stacked=3, packed_dim=1)
+    tensor = torch.arange(12.0).reshape(2, 6)
+    matrices = layout.matrices(tensor)
+    assert (layout.fan_in, layout.fan_out) == (2, 2)
+    assert torch.equal(matrices[1, :, :, 0], tensor[:, 2:4].T)
+    assert torch.equal(layout.assemble(matrices), tensor)
+
+
+def test_experts_stacked_in_the_first_dim_are_told_apart():
+    layout = Layout(kind="packed", shape=(5, 3, 4), out_dims=(0, 2), in_dims=(1,), stacked=5)
+    tensor = torch.arange(60.0).reshape(5, 3, 4)
+    matrices = layout.matrices(tensor)
+    assert (layout.fan_in, layout.fan_out) == (3, 4)
+    assert torch.equal(matrices[2, :, :, 0], tensor[2].T)
+    assert torch.equal(layout.assemble(matrices), tensor)

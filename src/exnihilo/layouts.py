@@ -296,7 +296,10 @@ def _find(module: "nn.Module", name: str) -> tuple["nn.Module", "Tensor"]:
     from torch import Tensor
 
     path, _, leaf = name.rpartition(".")
-    owner = dict(module.named_modules(remove_duplicate=False)).get(path)
+    try:
+        owner = module.get_submodule(path)
+    except AttributeError:
+        owner = None
     parameter = getattr(owner, leaf, None)
     if owner is None or not isinstance(parameter, Tensor):
         raise UnknownNameError.of("parameter", name, [known for known, _ in module.named_parameters()])
@@ -307,7 +310,7 @@ def _layout_of(owner: "nn.Module", leaf: str, shape: tuple[int, ...]) -> Layout:
     from torch import nn
 
     match owner:
-        case _ if len(shape) == 1:
+        case _ if len(shape) <= 1:
             return Layout.vector(*shape)
         case nn.Linear() if leaf == "weight":
             return Layout.linear(*shape)

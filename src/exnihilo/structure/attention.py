@@ -47,7 +47,7 @@ def attention_of(graph: Graph, sites: dict[int, Site], residual: list[Site]) -> 
     Args:
         residual: The last maps of residual branches, which may be slices of a weight too.
     """
-    readers = graph.readers()
+    readers = graph.readers
     roles: dict[str, Role] = {}
     parts: dict[str, dict[Role, tuple[tuple[int, int], ...]]] = {}
 

@@ -6,7 +6,7 @@ a read of a tensor whose memory was written through another view reads what was 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from torch import Tensor
@@ -99,11 +99,12 @@ class Graph:
         found = self.values[value]
         return found.from_parameter and not found.from_input
 
+    @cached_property
     def readers(self) -> list[list[int]]:
-        """For each value, the operations that read it, in order."""
+        """For each value, the operations that read it, in order; asked for once the graph is whole."""
         found: list[list[int]] = [[] for _ in self.values]
         for op in self.ops:
-            for value in set(op.inputs):
+            for value in dict.fromkeys(op.inputs):
                 found[value].append(op.index)
         return found
 
@@ -142,7 +143,6 @@ class _Builder:
         self._now: dict[int, int] = {}
         self._kept: list[Tensor] = []
         self._last_write: dict[int, int] = {}
-        self._by_place: dict[tuple[Any, ...], int] = {}
         for name, tensor in recording.parameters.items():
             self.graph.parameters[name] = self._leaf(tensor, "parameter", name)
         for tensor in recording.buffers:
@@ -166,16 +166,12 @@ class _Builder:
     def _bind(self, tensor: Tensor, value: int) -> None:
         self._now[id(tensor)] = value
         self._kept.append(tensor)
-        self._by_place[_place(tensor)] = value
 
     def read(self, tensor: Tensor) -> int:
         """The value that the tensor holds now."""
         known = self._now.get(id(tensor))
         if known is None:
-            # A new object for known memory, such as autograd's own alias of a tensor.
-            known = self._by_place.get(_place(tensor))
-            known = self._leaf(tensor, "constant") if known is None else known
-            self._bind(tensor, known)
+            known = self._leaf(tensor, "constant")
         written = self._last_write.get(_storage(tensor))
         if written is None or self.graph.values[written].producer <= self.graph.values[known].producer:
             return known
@@ -273,20 +269,7 @@ def _flat(out: Any) -> Iterable[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    if not _has_storage(tensor):
-        return id(tensor)
-    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  # the only identity on meta
-
-
-def _has_storage(tensor: Tensor) -> bool:
     try:
-        tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
-        return False
-    return True
-
-
-def _place(tensor: Tensor) -> tuple[Any, ...]:
-    strided = _has_storage(tensor)
-    where = (tensor.stride(), tensor.storage_offset()) if strided else ()
-    return (_storage(tensor), tuple(tensor.shape), *where)
+        return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  # the only identity on meta
+    except (NotImplementedError, RuntimeError):  # a sparse or opaque tensor shares its memory with none
+        return id(tensor)

@@ -58,7 +58,6 @@ class _Search:
         self._shortcut_of: dict[int, int] = {}
         self._parents: dict[int, int | None] = {}
         self._forks: dict[int, int] = {}
-        self._readers: list[list[int]] | None = None
 
     def look_at(self, op: Op) -> None:
         summands = self._summands(op)
@@ -148,18 +147,16 @@ class _Search:
 
     def _is_blended(self, branch: int) -> bool:
         """Whether a second sum takes the branch too, as a gate does that takes from one what it gives to the other."""
-        self._readers = self._readers or self._graph.readers()
-        return sum(self._graph.ops[index].name in SUMS for index in self._readers[branch]) > 1
+        return sum(self._graph.ops[index].name in SUMS for index in self._graph.readers[branch]) > 1
 
     def _goes_on(self, junction: Op) -> bool:
         """Whether the sum, but for views, is put together with others, added to, or returned."""
-        self._readers = self._readers or self._graph.readers()
         waiting = list(junction.outputs)
         while waiting:
             value = waiting.pop()
             if value in self._graph.outputs:
                 return True
-            for index in self._readers[value]:
+            for index in self._graph.readers[value]:
                 op = self._graph.ops[index]
                 if op.name in SUMS or op.name in ("cat", "stack", "copy", "update"):
                     return True

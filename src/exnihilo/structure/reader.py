@@ -14,7 +14,7 @@ from exnihilo.structure.junctions import Junction, junctions_of
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
-from exnihilo.structure.running import Run, run
+from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
 from exnihilo.structure.weights import Weights, map_layout
 
@@ -46,7 +46,8 @@ def read(model: nn.Module, example: Any) -> Structure:
         >>> [(p.name, p.role.value) for p in read(model, torch.zeros(1, 4)).parameters if p.role is not Role.BIAS]
         [('0.weight', 'STEM'), ('2.weight', 'HEAD')]
     """
-    return read_with_junctions(model, run(model, example))[0]
+    with uncollected():
+        return read_with_junctions(model, run(model, example))[0]
 
 
 def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Junction]]:
@@ -108,7 +109,7 @@ class _Facts:
         for site in sites.values():
             if site.weight is not None:
                 self._sites.setdefault(site.weight.name, site)
-        self._readers = graph.readers()
+        self._readers = graph.readers
         self._all_sites = sites
 
     def parameters(self) -> list[Parameter]:

@@ -5,6 +5,7 @@ bfloat16 where some operation refuses float32, else they are real. Each reads mo
 """
 
 import copy
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Generator
@@ -212,6 +213,18 @@ def _quietly(fake: FakeTensorMode | None) -> Generator[ExitStack]:
         if fake is not None:
             stack.enter_context(fake)
         yield stack
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Without garbage collection: a recording makes many objects that all live, and each pass would visit them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextmanager
