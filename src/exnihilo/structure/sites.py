@@ -8,6 +8,8 @@ from exnihilo.structure.operators import HANDS_ON, LOOKUPS, MAPS, NORMS, PRODUCT
 from exnihilo.structure.weights import Weight, Weights
 
 _MOST_STEPS = 16
+# Products with several weights at once.
+_SIDE_BY_SIDE = frozenset({"_grouped_mm", "grouped_mm", "bmm", "baddbmm"})
 _SHRINKS = frozenset({"mean", "sum", "var", "var_mean", "std", "linalg_vector_norm", "norm", "std_mean"})
 _ROOTS = frozenset({"rsqrt", "sqrt", "reciprocal", "pow", "linalg_vector_norm", "norm", "std", "std_mean"})
 _BETWEEN = _SHRINKS | _ROOTS | {"square", "mul", "add", "clamp_min", "clamp", "div", "maximum", "abs", "max", "amax"}
@@ -195,14 +197,14 @@ def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) ->
 
 
 def _picked(graph: Graph, found: dict[int, Site], moving: list[int]) -> tuple[list[int], list[int]]:
-    """The bias of an expert, told from the signal: both weight and bias were chosen by the input."""
+    """The bias of an expert, told from the signal: the input chose it, for a map that is one of several."""
     picked = [v for v in moving if chosen(graph, v) is not None]
     rest = [v for v in moving if v not in picked]
     behind = site_behind(graph, found, rest[0]) if len(rest) == 1 else None
     if behind is None or behind.kind is not Kind.MAP:
         return [], moving
-    is_expert = any(isinstance(arg, Ref) and chosen(graph, arg) is not None for arg in behind.op.args)
-    return (picked, rest) if is_expert else ([], moving)
+    is_chosen = any(isinstance(arg, Ref) and chosen(graph, arg) is not None for arg in behind.op.args)
+    return (picked, rest) if is_chosen or behind.op.name in _SIDE_BY_SIDE else ([], moving)
 
 
 def _normalized(graph: Graph, op: Op) -> int | None:
