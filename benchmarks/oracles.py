@@ -84,7 +84,8 @@ BY_HAND: dict[str, str] = {
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _SPEECH),
     # The norms of its convolutional part are frozen and hold no parameters.
     # The decoder's stream starts at zeros: its first sum is no more than its branch.
-    "detr": r"^(?!.*decoder\.layers\.0\.self_attn).*\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
+    "detr": r"^(?!.*decoder\.layers\.0\.self_attn).*"
+    r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
 }
 
 # The same for some of timm's transformers and for torchvision: by the names of their modules.

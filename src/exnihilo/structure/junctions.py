@@ -131,8 +131,12 @@ class _Search:
         """Whether a second sum takes the branch too, as a gate does that takes from one what it gives to the other."""
         return sum(self._graph.ops[index].name in SUMS for index in self._graph.readers[branch]) > 1
 
-    def _fork(self, stream: int, branch: int) -> tuple[int, list[int]] | None:
-        """Where the stream behind one value and the making of another meet, and the operations walked to get there."""
+    def _fork(self, stream: int, branch: int, avoid: frozenset[str] = frozenset()) -> tuple[int, list[int]] | None:
+        """Where the stream behind one value and the making of another meet, and the operations walked to get there.
+
+        Args:
+            avoid: Weights of maps that end the walk, with no meeting.
+        """
         graph = self._graph
         at: int | None = stream
         heap = [(-graph.values[branch].producer, branch)]
@@ -150,6 +154,8 @@ class _Search:
             if producer < 0:
                 continue
             op = graph.ops[producer]
+            if avoid and self._maps((producer,)) & avoid:
+                return None
             if not walked or walked[-1] != producer:
                 walked.append(producer)
             for read in op.inputs:
@@ -210,17 +216,13 @@ class _Search:
         if aside is None:
             return None
         start, path = aside
-        meeting = self._fork(start, branch)
+        # A shortcut shares no weight with its branch; a recurrent step, which adds to its last, does.
+        meeting = self._fork(start, branch, self._maps(path))
         if meeting is None:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if (
-            not self._is_block(members)
-            or self._map_behind_stream(start, fork)
-            or self._ends_in_product(branch)
-            or self._maps(path) & self._maps(members)
-        ):
+        if not self._is_block(members) or self._map_behind_stream(start, fork) or self._ends_in_product(branch):
             return None
         return Junction(
             op=op,
@@ -238,10 +240,10 @@ class _Search:
         op = self._graph.op_of(source(self._graph, branch))
         return op is not None and op.index not in self._sites and op.name in ("bmm", "baddbmm", "mm", "matmul")
 
-    def _maps(self, ops: tuple[int, ...]) -> set[str]:
-        """Weights mapped by: a shortcut shares none with its branch, where a recurrent step adds to its last."""
+    def _maps(self, ops: tuple[int, ...]) -> frozenset[str]:
+        """The weights that some operations map by."""
         sites = [self._sites[index] for index in ops if index in self._sites]
-        return {site.weight.name for site in sites if site.kind is Kind.MAP and site.weight is not None}
+        return frozenset(site.weight.name for site in sites if site.kind is Kind.MAP and site.weight is not None)
 
     def _map_behind_stream(self, start: int, fork: int) -> bool:
         """Whether the shortcut begins further up the stream than the branch does."""
