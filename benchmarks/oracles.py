@@ -107,7 +107,7 @@ VISION: dict[str, str] = {
     "timm:levit": r"\.(attn\.proj\.ln|mlp\.ln2)\.bn\.weight$",
     "timm:legacy_seresnet18": r"\.bn2\.weight$",
     "timm:convmixer": r"blocks\.\d+\.0\.fn\.2\.weight$",
-    "timm:coat": r"\.(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
+    "timm:coat": r"\b(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
     "timm:halonet": r"\.conv3_1x1\.bn\.weight$",
     "timm:tresnet": r"\.layer[12]\.\d+\.(bn2|bn3)\.weight$|\.layer[34]\.\d+\.bn3\.weight$",
     "timm:xcit": r"\.gamma[123]$",

@@ -76,6 +76,12 @@ def test_roles_slices_and_ties_are_the_true_ones(specimen, structures):
 
 
 @each
+def test_every_parameter_that_is_used_has_a_role(specimen, structures):
+    parameters = structures(specimen).parameters
+    assert [one.name for one in parameters if one.role is Role.UNKNOWN and one.used] == []
+
+
+@each
 def test_layouts_activations_and_what_goes_with_what_are_the_true_ones(specimen, structures):
     parameters = structures(specimen).by_name
     for name, (fan_in, fan_out) in specimen.fans.items():
