@@ -151,7 +151,7 @@ def _zeroed_by_timm(model: nn.Module) -> frozenset[str]:
         for parameter in model.parameters():
             parameter.fill_(1.0)
         for block in blocks:
-            # A block of a RegNet without `downsample` has no shortcut at all; timm zeroes it too, which stops the signal.
+            # A block of a RegNet without `downsample` has no shortcut; timm zeroes it too, which stops the signal.
             if not (type(block).__module__.endswith(".regnet") and block.downsample is None):
                 block.zero_init_last()
         zeroed = frozenset(name for name, one in model.named_parameters() if not one.any())
