@@ -8,6 +8,7 @@ Each section writes its table between its two markers in docs/statistics.md; no 
 """
 
 import argparse
+import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -327,16 +328,22 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=tuple(SECTIONS))
     parser.add_argument("--real", action="store_true", help="the real A/A studies, which train")
+    parser.add_argument("--json", action="store_true", help="print the tables as JSON, and leave the page alone")
     parser.add_argument("--dry-run", action="store_true", help="print, and leave the page alone")
     options = parser.parse_args()
     names = options.only or (["real"] if options.real else [name for name in SECTIONS if name != "real"])
+    tables: dict[str, list[str]] = {}
     for name in names:
         began = time.perf_counter()
         studies = options.studies or (200 if name == "real" else 2000)
-        lines = SECTIONS[name](studies, options.workers)
+        lines = tables[name] = SECTIONS[name](studies, options.workers)
+        if options.json:
+            continue
         print(f"\n{name}: {studies} studies a cell, {time.perf_counter() - began:.0f} s", *lines, sep="\n", flush=True)
         if not options.dry_run:
             write(name, lines)
+    if options.json:
+        print(json.dumps(tables, indent=2))
 
 
 if __name__ == "__main__":

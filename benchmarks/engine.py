@@ -5,14 +5,16 @@ with their own data order and rate; the ratio of run-steps a second is taken wit
 round and its median is printed. Set-up (data, first values, the two evaluations that a record needs at least) is left
 out on both sides: the engine's rate is that of the steps by which a long call exceeds a short one.
 
-Run: python benchmarks/engine.py [--rounds 5] [--steps 200] [--runs 64]
+Run: python benchmarks/engine.py [--rounds 5] [--steps 800] [--runs 64] [--json]
 """
 
 import argparse
 import itertools
+import json
 import statistics
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,19 @@ CASES = (
     ("64-128-128-10, batch 64", Network(width=128), 64, "momentum", 3.0),
     ("64-128-128-10, batch 64", Network(width=128), 64, "adam", 3.0),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One network and optimizer: run-steps a CPU second of both sides (medians), and their ratio in each round."""
+
+    case: str
+    optimizer: str
+    runs: int
+    ratios: tuple[float, ...]
+    plain: float
+    batched: float
+    wanted: float
 
 
 def plain(network: Network, batch_size: int, optimizer: str, steps: int) -> float:
@@ -81,30 +96,47 @@ def batched(network: Network, batch_size: int, optimizer: str, steps: int, count
     return count * (steps - few) / (long - short)
 
 
+def measured(*, rounds: int, steps: int, runs: int) -> Iterator[Measured]:
+    for name, network, batch_size, optimizer, wanted in CASES:
+        batched(network, batch_size, optimizer, 16, runs, 0)
+        pairs = [
+            (plain(network, batch_size, optimizer, 200), batched(network, batch_size, optimizer, steps, runs, 0))
+            for _ in range(rounds)
+        ]
+        yield Measured(
+            case=name,
+            optimizer=optimizer,
+            runs=runs,
+            ratios=tuple(fast / slow for slow, fast in pairs),
+            plain=statistics.median(slow for slow, _ in pairs),
+            batched=statistics.median(fast for _, fast in pairs),
+            wanted=wanted,
+        )
+
+
+def line(of: Measured) -> str:
+    return (
+        f"{of.case}, {of.optimizer}: {statistics.median(of.ratios):.2f}x "
+        f"(rounds {min(of.ratios):.2f} to {max(of.ratios):.2f}; asked: {of.wanted:g}x); "
+        f"plain {of.plain:,.0f} run-steps/s, batched {of.batched:,.0f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--json", action="store_true", help="print all at the end, as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name, network, batch_size, optimizer, wanted in CASES:
-        batched(network, batch_size, optimizer, 16, options.runs, 0)
-        pairs = [
-            (
-                plain(network, batch_size, optimizer, 200),
-                batched(network, batch_size, optimizer, options.steps, options.runs, 0),
-            )
-            for _ in range(options.rounds)
-        ]
-        ratios = [fast / slow for slow, fast in pairs]
-        print(
-            f"{name}, {optimizer}: {statistics.median(ratios):.2f}x "
-            f"(rounds {min(ratios):.2f} to {max(ratios):.2f}; asked: {wanted:g}x); "
-            f"plain {statistics.median(slow for slow, _ in pairs):,.0f} run-steps/s, "
-            f"batched {statistics.median(fast for _, fast in pairs):,.0f}",
-            flush=True,
-        )
+    found: list[Measured] = []
+    for of in measured(rounds=options.rounds, steps=options.steps, runs=options.runs):
+        found.append(of)
+        if not options.json:
+            print(line(of), flush=True)
+    if options.json:
+        print(json.dumps([asdict(of) for of in found], indent=2))
 
 
 if __name__ == "__main__":

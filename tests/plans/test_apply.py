@@ -337,6 +337,15 @@ def test_a_plan_for_a_model_that_changed_says_which_parameter_and_writes_nothing
     assert same(before, state(model))
 
 
+def test_a_tie_that_was_cut_makes_a_plan_stale(plan):
+    model = Net()
+    model.head.weight = nn.Parameter(model.head.weight.detach().clone())
+    with pytest.raises(StalePlanError) as caught:
+        xn.apply(plan, model, seed=0)
+    (line,) = caught.value.context
+    assert line == "head.weight: planned (11, 8) float32 tied to 'embed.weight', now (11, 8) float32"
+
+
 def test_a_model_on_the_meta_device_is_refused_with_the_way_out():
     with torch.device("meta"):
         model = mlp()

@@ -142,6 +142,28 @@ def test_a_dtype_without_real_numbers_is_kept_by_recipes_and_refused_as_an_overr
         xn.plan(Counted(), "zeros", example=torch.zeros(1, 4), overrides={"count": Zeros()})
 
 
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.map = nn.Embedding(5, 4, padding_idx=2), nn.Linear(4, 2)
+
+    def forward(self, tokens):
+        return self.map(self.embed(tokens))
+
+
+def test_the_padding_row_of_an_embedding_stays_zero():
+    model, tokens = Padded(), torch.zeros(1, 3, dtype=torch.long)
+    plan = xn.plan(model, "he", example=tokens)
+    row = plan.by_name["embed.weight"]
+    assert (row.scheme, row.reason[-16:]) == ("ZeroRow(base=Normal(std=0.02), row=2)", "row 2 is padding")
+    assert row.expected_std == pytest.approx(0.02 * (4 / 5) ** 0.5)
+    xn.apply(plan, model, seed=0)
+    assert model.embed.weight.any(dim=1).tolist() == [True, True, False, True, True]
+    assert xn.plan(model, "zeros", example=tokens).by_name["embed.weight"].scheme == "zeros"
+    given = xn.plan(model, "he", example=tokens, overrides={"embed.*": "ones"})
+    assert given.by_name["embed.weight"].scheme == "ones"
+
+
 def test_a_recipe_of_someone_else_is_as_good_as_ours(structure):
     class Halves:
         name = "halves"

@@ -253,6 +253,11 @@ def test_a_prior_needs_a_bias_of_its_size(prior):
         ZeroHead(class_prior=prior).assign(structure(*head()))
 
 
+def test_a_prior_is_normalized():
+    found = schemes(ZeroHead(class_prior=(0.5, 0.5, 0.25)).assign(structure(*head())))
+    assert [math.exp(value) for value in found["head.bias"].values] == pytest.approx([0.4, 0.4, 0.2])
+
+
 @pytest.mark.parametrize("prior", [0.0, 1.0, (0.5, 0.0), (0.5, -0.5)])
 def test_a_prior_is_made_of_probabilities(prior):
     with pytest.raises(InvalidValueError, match=r"each must be in \(0, 1\)"):
@@ -325,6 +330,12 @@ def test_a_map_before_a_norm_is_kept_since_the_norm_would_undo_the_factor():
     assert set(schemes(found)) == {"a.fc2.weight"}
     assert found["b.fc2.weight"].reason == "a norm behind it would take a factor out again"
     with pytest.raises(RecipeError, match="no branch of Net ends in a map whose scale matters"):
+        DepthScaled().assign(structure(*parameters, branches=(branch,)))
+
+
+def test_a_norm_without_parameters_behind_the_map_undoes_the_factor_too():
+    parameters, branch = mlp_branch("b", 0, norm="sandwich")
+    with pytest.raises(RecipeError, match="whose scale matters"):
         DepthScaled().assign(structure(*parameters, branches=(branch,)))
 
 

@@ -39,6 +39,8 @@ from exnihilo.schemes import (
     TorchDefault,
     TruncatedNormal,
     Uniform,
+    Values,
+    ZeroRow,
     Zeros,
     he_normal,
     he_uniform,
@@ -223,6 +225,20 @@ def test_noise_from_the_numbers_of_its_base_is_rejected() -> None:
 
     assert keeps_promise(Noisy(base=base, std=0.3), LAYOUTS["linear_square"])
     assert not keeps_promise(Mutant(Noisy(base=base, std=0.3), dependent), LAYOUTS["linear_square"])
+
+
+def test_a_row_of_zeros_that_its_promise_forgets_is_rejected() -> None:
+    layout = LAYOUTS["conv_transpose2d"]
+    right = ZeroRow(base=Normal(std=0.3))
+    assert keeps_promise(right, layout, 4 * N)
+    assert not keeps_promise(Mutant(right.base, lambda w, layout, key: right.sample(layout, key)), layout, 4 * N)
+
+
+def test_values_along_another_dim_are_told_apart() -> None:
+    layout = Layout.linear(2, 2)
+    right = Values(values=(1.0, -1.0)).sample(layout, Key(0, "w"))
+    assert right.tolist() == [[1.0, 1.0], [-1.0, -1.0]]
+    assert Values(values=(1.0, -1.0)).expected_std(layout) == 1.0
 
 
 def test_lecuns_variance_is_not_taken_for_pytorchs_default() -> None:

@@ -34,6 +34,7 @@ from exnihilo.schemes import (
     TruncatedNormal,
     Uniform,
     VarianceScaling,
+    ZeroRow,
     Zeros,
     he_normal,
     he_uniform,
@@ -55,6 +56,7 @@ EVERYWHERE: dict[str, tuple[Scheme, int]] = {
     "noisy_zeros": (Noisy(base=Zeros(), std=0.1), N),
     "noisy_normal": (Noisy(base=Normal(std=0.3), std=0.4), N),
     "torch_default": (TorchDefault(fan_in=100), N),
+    "zero_row": (ZeroRow(base=Normal(std=0.3), row=1), 4 * N),
     "torch_default_norm": (TorchDefault(), N),
 }
 MATRICES: dict[str, tuple[Scheme, int]] = {

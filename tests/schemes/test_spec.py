@@ -26,6 +26,7 @@ from exnihilo.schemes import (
     TruncatedNormal,
     Uniform,
     VarianceScaling,
+    ZeroRow,
     Zeros,
     he_normal,
     he_uniform,
@@ -156,7 +157,7 @@ def test_a_scheme_of_someone_else_has_no_text():
 
 
 SCALABLE = [Zeros(), Ones(), Constant(), Normal(std=0.3, mean=0.2), Uniform(), TruncatedNormal(), he_normal()]
-SCALABLE += [xavier_uniform(), Orthogonal(), Identity(), Sparse(std=0.5), Noisy(base=Normal(), std=0.1)]
+SCALABLE += [xavier_uniform(), Orthogonal(), Identity(), Sparse(std=0.5), Noisy(base=Normal(), std=0.1), ZeroRow(row=2)]
 
 
 @pytest.mark.parametrize("scheme", SCALABLE, ids=lambda scheme: type(scheme).__name__)

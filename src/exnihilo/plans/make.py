@@ -13,7 +13,7 @@ from exnihilo.plans.patterns import resolved
 from exnihilo.plans.records import Plan, Row
 from exnihilo.recipes.named import recipe_named, recipe_text
 from exnihilo.recipes.records import Assignment, Recipe
-from exnihilo.schemes import Scheme
+from exnihilo.schemes import Scheme, ZeroRow, Zeros
 from exnihilo.schemes.spec import from_text, to_text
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -71,7 +71,7 @@ def plan(
     keeping = resolved((keep,) if isinstance(keep, str) else tuple(keep), structure)
     _require_effect(overrides or {}, overriding, keeping)
     assigned = {
-        **_writable(chosen.assign(structure), structure),
+        **_padded(_writable(chosen.assign(structure), structure), model, structure),
         **overriding,
         **{name: Assignment(scheme=None, reason=f"keep '{pattern}'") for name, pattern in keeping.items()},
     }
@@ -130,6 +130,24 @@ def _writable(assigned: Mapping[str, Assignment], structure: Structure) -> dict[
         name: Assignment(scheme=None, reason=f"{unreal[name]} holds no real numbers") if name in unreal else assignment
         for name, assignment in assigned.items()
     }
+
+
+def _padded(assigned: Mapping[str, Assignment], model: nn.Module, structure: Structure) -> dict[str, Assignment]:
+    """The assignments, with zeros in the row of an embedding's padding: it never receives a gradient."""
+    padding = {
+        f"{path}.weight".removeprefix("."): module.padding_idx
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None
+    }
+    found = dict(assigned)
+    for parameter in structure.parameters:
+        assignment = found.get(parameter.name)
+        row = padding.get(parameter.path)
+        if assignment is None or assignment.scheme is None or row is None or isinstance(assignment.scheme, Zeros):
+            continue
+        reason = f"{assignment.reason}; row {row} is padding"
+        found[parameter.name] = Assignment(scheme=ZeroRow(base=assignment.scheme, row=row), reason=reason)
+    return found
 
 
 def _require_complete(recipe: Recipe, structure: Structure, assigned: Mapping[str, Assignment]) -> None:

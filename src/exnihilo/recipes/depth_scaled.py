@@ -9,6 +9,7 @@ from exnihilo.errors import RecipeError, UnknownNameError
 from exnihilo.recipes.laws import FROZEN, keep, owners, require_branches
 from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Scheme, lecun_normal, scaled
+from exnihilo.schemes.spec import to_text
 from exnihilo.structure.records import Attention, Branch, Role, Structure
 
 Per = Literal["total", "layer"]
@@ -87,7 +88,7 @@ class DepthScaled:
         return assigned
 
     def _of_map(self, depth: int) -> Assignment:
-        reason = f"ends a residual branch: divided by √{depth}"
+        reason = f"ends a residual branch: {to_text(self.base)} / √{depth}"
         return Assignment(scheme=scaled(self.base, 1.0 / math.sqrt(depth)), reason=reason)
 
 

@@ -65,7 +65,7 @@ class ZeroHead:
             raise RecipeError(
                 f"Recipe 'zero-head' has nothing to do: {structure.model} has no head.",
                 context=["a head is the last map to an output", *_tied_embeddings(structure)],
-                fix='name it yourself: recipe="default", overrides={"fc.weight": Zeros(), "fc.bias": Zeros()}',
+                fix='untie the head, or name the map: recipe="default", overrides={"fc.weight": "zeros"}',
             )
         for head in heads:
             _require_zeroable(structure, head)

@@ -24,6 +24,7 @@ from exnihilo.schemes.variance_scaling import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.zero_row import ZeroRow
 
 glorot_normal = xavier_normal
 glorot_uniform = xavier_uniform
@@ -32,6 +33,6 @@ kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sparse", "TorchDefault", "TruncatedNormal"]
-__all__ += ["Uniform", "Values", "VarianceScaling", "Zeros", "activation_named", "gain", "glorot_normal"]
+__all__ += ["Uniform", "Values", "VarianceScaling", "ZeroRow", "Zeros", "activation_named", "gain", "glorot_normal"]
 __all__ += ["glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform", "lecun_normal"]
 __all__ += ["lecun_uniform", "scaled", "scheme_named", "xavier_normal", "xavier_uniform"]

@@ -23,6 +23,7 @@ from exnihilo.schemes.variance_scaling import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.zero_row import ZeroRow
 
 SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "zeros": Zeros,
@@ -46,6 +47,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "noisy": Noisy,
     "torch_default": TorchDefault,
     "values": Values,
+    "zero_row": ZeroRow,
 }
 
 # Second names of the same schemes: the authors' first names or last names, as other libraries have them.

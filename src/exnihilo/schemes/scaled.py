@@ -16,6 +16,7 @@ from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
 from exnihilo.schemes.variance_scaling import VarianceScaling
+from exnihilo.schemes.zero_row import ZeroRow
 
 # The options of each class in which its entries are linear.
 _LINEAR: Mapping[type, tuple[str, ...]] = {
@@ -30,6 +31,7 @@ _LINEAR: Mapping[type, tuple[str, ...]] = {
     Dirac: ("gain",),
     Sparse: ("std",),
     Noisy: ("std",),
+    ZeroRow: (),
 }
 
 
@@ -54,6 +56,6 @@ def scaled(scheme: Scheme, factor: float) -> Scheme:
             fix="use a scheme that has a std, bound, gain or scale, such as Normal(std=0.02)",
         )
     options: dict[str, Any] = {name: factor * getattr(scheme, name) for name in _LINEAR[type(scheme)]}
-    if isinstance(scheme, Noisy):
+    if isinstance(scheme, Noisy | ZeroRow):
         options["base"] = scaled(scheme.base, factor)
     return replace(scheme, **options)  # pyright: ignore[reportArgumentType]  # every class of _LINEAR is a dataclass

@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
-from exnihilo.structure.operators import ACTIVATIONS, PRODUCTS, SUMS, ZERO_AT_ZERO, is_attention, passes, source
+from exnihilo.structure.operators import (
+    ACTIVATIONS,
+    HANDS_ON,
+    PRODUCTS,
+    SUMS,
+    ZERO_AT_ZERO,
+    is_attention,
+    passes,
+    source,
+)
 from exnihilo.structure.records import Branch, NormPlacement
 from exnihilo.structure.sites import Kind, Site, site_behind
 
@@ -151,8 +160,8 @@ def _placement(
     norms_of: dict[int, Site],
 ) -> NormPlacement:
     inside = [sites[i] for i in junction.members if i in sites and sites[i].kind is Kind.NORM]
-    fork = source(graph, junction.fork)
-    is_first = any(site.data is not None and source(graph, site.data) == fork for site in inside)
+    fork = _unviewed(graph, junction.fork)
+    is_first = any(site.data is not None and _reads(graph, site.data, fork) for site in inside)
     is_last = any(site.kind is Kind.NORM or _follows_norm(site) for site in outputs)
     if is_first:
         return "sandwich" if is_last else "pre"
@@ -160,6 +169,27 @@ def _placement(
     if inside:
         return "inner"
     return "post" if end in norms_of and end not in continued else "none"
+
+
+def _reads(graph: Graph, value: int, fork: int) -> bool:
+    """Whether a value is the fork but for views, or the fork put beside others."""
+    at: int | None = value
+    while at is not None:
+        op = graph.op_of(at)
+        if _unviewed(graph, at) == fork:
+            return True
+        if op is not None and op.name in ("cat", "stack"):
+            return any(_unviewed(graph, v) == fork for v in op.inputs)
+        at = passes(graph, op) if op is not None else None
+    return False
+
+
+def _unviewed(graph: Graph, value: int) -> int:
+    """What a value was before views, of parameters too."""
+    value = source(graph, value)
+    while (op := graph.op_of(value)) is not None and op.name in HANDS_ON and graph.is_weight(value):
+        value = op.args[0]
+    return value
 
 
 class _Back:

@@ -10,9 +10,10 @@ import heapq
 from dataclasses import dataclass, replace
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import PARTS, RESIZES, SUMS, passes, source
+from exnihilo.structure.operators import RESIZES, SUMS, passes, source
 from exnihilo.structure.records import Shortcut
 from exnihilo.structure.sites import Kind, Site
+from exnihilo.structure.streams import Streams
 
 _LINEAR_KINDS = (Kind.MAP, Kind.NORM, Kind.SCALE, Kind.SHIFT)
 
@@ -55,8 +56,7 @@ class _Search:
     def __init__(self, graph: Graph, sites: dict[int, Site]) -> None:
         self._graph, self._sites = graph, sites
         self.found: list[Junction] = []
-        self._shortcut_of: dict[int, int] = {}
-        self._parents: dict[int, int | None] = {}
+        self._streams = Streams(graph, sites)
         self._forks: dict[int, int] = {}
 
     def look_at(self, op: Op) -> None:
@@ -73,8 +73,7 @@ class _Search:
         if junction is not None:
             self.found.append(self._joined(junction))
             self._forks[op.index] = junction.fork
-            for value in op.outputs:
-                self._shortcut_of[value] = junction.shortcut if junction.kind == "identity" else -1
+            self._streams.note(op, junction.shortcut if junction.kind == "identity" else None)
 
     def _joined(self, junction: Junction) -> Junction:
         """The junction; one with the last, where both branches go through the same map: paths of one branch."""
@@ -99,88 +98,50 @@ class _Search:
     def _summands(self, op: Op) -> tuple[int, int] | None:
         refs = [arg for arg in op.args if isinstance(arg, Ref)]
         pair = (refs[0], refs[-1]) if op.name not in ("add", "sub", "rsub") and len(refs) > 2 else tuple(refs[:2])
-        if len(pair) < 2 or not all(self._graph.moves(v) for v in pair) or pair[0] == pair[1]:
+        if len(pair) < 2 or pair[0] == pair[1]:
             return None
-        if not all(self._graph.values[v].from_parameter for v in pair) and not self._raw(pair):
-            return None
-        shape = self._graph.shape(op.outputs[0])
-        if op.name in ("add", "sub", "rsub") and any(self._graph.shape(v) != shape for v in pair):
+        graph, shape = self._graph, self._graph.shape(op.outputs[0])
+        same = all(graph.shape(v) == shape for v in pair)
+        if not all(graph.moves(v) for v in pair):
+            # A learned start of a stream has the stream's own shape; biases and places are spread over it.
+            learned = same and any(graph.is_weight(v) for v in pair) and any(graph.moves(v) for v in pair)
+            return (int(pair[0]), int(pair[1])) if learned else None
+        is_raw = not any(graph.values[v].from_parameter for v in pair)
+        if is_raw or (op.name in ("add", "sub", "rsub") and not same):
             return None
         return int(pair[0]), int(pair[1])
 
-    def _raw(self, pair: tuple[Ref, ...]) -> bool:
-        """One summand may be the model's own input, before any parameter."""
-        return any(self._graph.values[v].from_parameter for v in pair)
-
-    def _parent(self, value: int) -> int | None:
-        """The value before this one along the residual stream, None where the stream begins."""
-        if value not in self._parents:
-            op = self._graph.op_of(value)
-            if op is None:
-                self._parents[value] = None
-            elif value in self._shortcut_of:
-                shortcut = self._shortcut_of[value]
-                self._parents[value] = shortcut if shortcut >= 0 else None
-            else:
-                self._parents[value] = self._handed(op)
-        return self._parents[value]
-
-    def _handed(self, op: Op) -> int | None:
-        handed = passes(self._graph, op)
-        if handed is None:
-            return None
-        return int(handed)
-
-    def _is_stream(self, junction: Op, stream: int, fork: int) -> bool:
-        """Whether the shortcut carries the whole fork, or a part of it that goes on as a stream behind the sum.
+    def _is_stream(self, junction: Op, stream: int, fork: int, members: tuple[int, ...]) -> bool:
+        """Whether the shortcut carries the whole fork, or what of it goes on as a stream behind the sum.
 
         Features that only meet others in a sum, to be mapped together, are no shortcut (Res2Net); halves that are
-        put together again are (reversible networks).
+        put together again are (reversible networks), and so is a token whose branch reads all tokens.
         """
-        at: int | None = stream
-        while at is not None and at != fork:
-            op = self._graph.op_of(at)
-            if op is not None and op.name in PARTS and not self._keeps_stream(op, op.args[0]):
-                return self._goes_on(junction)
-            at = self._parent(at)
-        return True
+        streams, graph = self._streams, self._graph
+        way = [op for value in streams.way(stream, fork)[:-1] if (op := graph.op_of(value)) is not None]
+        carried = [op for op in way if not streams.is_sum(op.outputs[0])]
+        if any(streams.is_scaled(op) for op in carried) or graph.is_weight(fork):
+            return streams.goes_on(junction)
+        if not any(streams.is_part(op) for op in carried):
+            return True
+        reads = [graph.ops[index] for index in members if fork in graph.ops[index].inputs]
+        return not all(streams.is_part(op) for op in reads) or streams.is_joined(junction)
 
     def _is_blended(self, branch: int) -> bool:
         """Whether a second sum takes the branch too, as a gate does that takes from one what it gives to the other."""
         return sum(self._graph.ops[index].name in SUMS for index in self._graph.readers[branch]) > 1
-
-    def _goes_on(self, junction: Op) -> bool:
-        """Whether the sum, but for views, is put together with others, added to, or returned."""
-        waiting = list(junction.outputs)
-        while waiting:
-            value = waiting.pop()
-            if value in self._graph.outputs:
-                return True
-            for index in self._graph.readers[value]:
-                op = self._graph.ops[index]
-                if op.name in SUMS or op.name in ("cat", "stack", "copy", "update"):
-                    return True
-                if passes(self._graph, op) is not None:
-                    waiting += op.outputs
-        return False
-
-    def _keeps_stream(self, op: Op, handed: int) -> bool:
-        """A strided slice or a gather keeps the stream; a slice of its channels or tokens is another one."""
-        if op.name == "slice" and int(op.arg(4, 1) or 1) > 1:
-            return True
-        before, after = (self._graph.shape(v) for v in (handed, op.outputs[0]))
-        return len(op.outputs) == 1 and _size(before) == _size(after)
 
     def _fork(self, stream: int, branch: int) -> tuple[int, list[int]] | None:
         """Where the stream behind one value and the making of another meet, and the operations walked to get there."""
         graph = self._graph
         at: int | None = stream
         heap = [(-graph.values[branch].producer, branch)]
+        learned = self._made_of(stream) if graph.is_weight(stream) else frozenset[int]()
         seen, walked = {branch}, list[int]()
         while heap:
             producer, value = -heap[0][0], heap[0][1]
             while at is not None and (graph.values[at].producer > producer):
-                at = self._parent(at)
+                at = self._streams.parent(at)
             if at is None:
                 return None
             if at == value:
@@ -192,10 +153,23 @@ class _Search:
             if not walked or walked[-1] != producer:
                 walked.append(producer)
             for read in op.inputs:
-                if read not in seen and graph.moves(read):
+                if read not in seen and (graph.moves(read) or read in learned):
                     seen.add(read)
                     heapq.heappush(heap, (-graph.values[read].producer, read))
         return None
+
+    def _made_of(self, weight: int) -> frozenset[int]:
+        """A parameter's value, what it was before views, and all that is made of that and parameters alone."""
+        start = weight
+        while (before := self._streams.parent(start)) is not None:
+            start = before
+        made, waiting = {start}, [start]
+        while waiting:
+            for index in self._graph.readers[waiting.pop()]:
+                fresh = [v for v in self._graph.ops[index].outputs if v not in made and self._graph.is_weight(v)]
+                made.update(fresh)
+                waiting += fresh
+        return frozenset(made)
 
     def _members(self, fork: int, branch: int, walked: list[int]) -> tuple[int, ...]:
         """Of the operations walked, those that the fork leads to; none where a junction among them begins elsewhere.
@@ -210,15 +184,8 @@ class _Search:
                 reached.update(op.outputs)
                 members.append(index)
         inside = [self._forks[index] for index in members if index in self._forks]
-        crossed = any(other not in reached and not self._is_on_stream(fork, other) for other in inside)
+        crossed = any(other not in reached and not self._streams.holds(fork, other) for other in inside)
         return tuple(members) if branch in reached and not crossed else ()
-
-    def _is_on_stream(self, value: int, earlier: int) -> bool:
-        """Whether a value is an earlier one, or a part of it, carried along the stream."""
-        at: int | None = value
-        while at is not None and self._graph.values[at].producer > self._graph.values[earlier].producer:
-            at = self._parent(at)
-        return at == earlier
 
     def _identity(self, op: Op, stream: int, branch: int) -> Junction | None:
         meeting = self._fork(stream, branch)
@@ -226,7 +193,7 @@ class _Search:
             return None
         fork, walked = meeting
         members = self._members(fork, branch, walked)
-        if not any(self._acts(index) for index in members) or not self._is_stream(op, stream, fork):
+        if not any(self._acts(index) for index in members) or not self._is_stream(op, stream, fork, members):
             return None
         if self._is_blended(branch):
             return None
@@ -251,6 +218,7 @@ class _Search:
         if (
             not self._is_block(members)
             or self._map_behind_stream(start, fork)
+            or self._ends_in_product(branch)
             or self._maps(path) & self._maps(members)
         ):
             return None
@@ -264,6 +232,11 @@ class _Search:
             members=members,
             aside=path,
         )
+
+    def _ends_in_product(self, branch: int) -> bool:
+        """Whether a product of activations made the branch's end, as attention scores are."""
+        op = self._graph.op_of(source(self._graph, branch))
+        return op is not None and op.index not in self._sites and op.name in ("bmm", "baddbmm", "mm", "matmul")
 
     def _maps(self, ops: tuple[int, ...]) -> set[str]:
         """Weights mapped by: a shortcut shares none with its branch, where a recurrent step adds to its last."""
@@ -291,15 +264,22 @@ class _Search:
                 value = site.data
             elif handed is not None and not maps:
                 value = handed
+            elif not maps and (constant := self._plus_constant(op)) is not None:
+                value = constant
             else:
                 break
             path.append(op.index)
         return (value, tuple(reversed(path))) if maps else None
 
+    def _plus_constant(self, op: Op) -> int | None:
+        """What a number or a buffer was added to, as a frozen norm does."""
+        moving = [v for v in op.inputs if self._graph.moves(v)]
+        return moving[0] if op.name in ("add", "sub") and len(moving) == 1 else None
+
     def _is_block(self, members: tuple[int, ...]) -> bool:
         """A nonlinearity between maps, no junction inside, no change back to a finer resolution."""
         ops = [self._graph.ops[index] for index in members]
-        if any(op.name in RESIZES or any(v in self._shortcut_of for v in op.outputs) for op in ops):
+        if any(op.name in RESIZES or any(self._streams.is_sum(v) for v in op.outputs) for op in ops):
             return False
         maps = [op for op in ops if (site := self._sites.get(op.index)) is not None and site.kind is Kind.MAP]
         return bool(maps) and any(self._bends(op) for op in ops)
@@ -309,10 +289,3 @@ class _Search:
         if site is not None and site.kind in _LINEAR_KINDS:
             return False
         return passes(self._graph, op) is None and op.name not in SUMS and op.name not in ("cat", "stack")
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

@@ -22,13 +22,13 @@ HANDS_ON = _names(
     "_upsample_bicubic2d_aa upsample_linear1d upsample_trilinear3d _upsample_nearest_exact2d index index_select "
     "gather im2col col2im repeat repeat_interleave masked_fill mean sum cumsum neg real view_as_real "
     "view_as_complex _conj resolve_conj _unsafe_index masked_select take_along_dim scatter slice_scatter "
-    "select_scatter nan_to_num"
+    "select_scatter nan_to_num amax amin max"
 )
 
 # Of those: keeps part of the elements, so that it carries no whole residual stream.
 PARTS = _names(
     "select slice split split_with_sizes unbind chunk narrow index index_select gather mean sum "
-    "_adaptive_avg_pool2d adaptive_avg_pool1d masked_select take_along_dim"
+    "_adaptive_avg_pool2d adaptive_avg_pool1d masked_select take_along_dim amax amin max"
 )
 RESIZES = _names(
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d _upsample_bilinear2d_aa "
@@ -111,6 +111,8 @@ SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "_log_softmax", "softmax", "
 ZERO_AT_ZERO = _names(
     "relu gelu silu tanh hardswish leaky_relu elu mish relu6 sin erf glu relu_squared hardshrink softshrink"
 )
+_CHOOSES = frozenset({"index", "index_select", "gather", "embedding"})
+_RESHAPES = frozenset({"view", "unsqueeze", "squeeze", "transpose", "t", "permute", "expand", "_to_copy", "clone"})
 ATTENTIONS = "_scaled_dot_product"
 SUMS = _names("add sub rsub index_add scatter_add index_put scatter_reduce _unsafe_index_put")
 PRODUCTS = frozenset({"mul", "div"})
@@ -168,14 +170,31 @@ def weight_of(graph: Graph, op: Op) -> tuple[Ref, Ref, Ref | None] | None:
     data, weight, bias = op.arg(places[0]), op.arg(places[1]), op.arg(places[2]) if places[2] is not None else None
     if not isinstance(data, Ref) or not isinstance(weight, Ref):
         return None
-    if not graph.is_weight(weight):
-        if op.name not in ("mm", "bmm", "addmm", "baddbmm", "matmul", "dot", "_trilinear") or not graph.is_weight(data):
+    if not is_weight(graph, weight):
+        if op.name not in ("mm", "bmm", "addmm", "baddbmm", "matmul", "dot", "_trilinear") or not is_weight(
+            graph, data
+        ):
             return None
         data, weight = weight, data
     if not graph.moves(data):
         return None
-    found = bias if isinstance(bias, Ref) and graph.is_weight(bias) else None
+    found = bias if isinstance(bias, Ref) and is_weight(graph, bias) else None
     return data, weight, found
+
+
+def chosen(graph: Graph, value: int) -> Ref | None:
+    """The weight that a value was chosen from by places that the input decides, as experts are; None for others."""
+    op = graph.op_of(value)
+    while op is not None and op.name in _RESHAPES and op.inputs:
+        op = graph.op_of(op.inputs[0])
+    if op is None or op.name not in _CHOOSES or not isinstance(op.arg(0), Ref):
+        return None
+    return op.args[0] if graph.is_weight(op.args[0]) and graph.moves(op.outputs[0]) else None
+
+
+def is_weight(graph: Graph, value: int) -> bool:
+    """Whether a value is made of parameters alone, or chosen among such."""
+    return graph.is_weight(value) or chosen(graph, value) is not None
 
 
 def is_attention(op: Op) -> bool:

@@ -63,6 +63,9 @@ def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Ju
     sites = sites_of(graph, Weights(graph))
     junctions = junctions_of(graph, sites)
     tails = tails_of(graph, sites, junctions)
+    # A projected shortcut around something that no parameter closes is a sum of two features.
+    kept = [i for i, tail in enumerate(tails) if junctions[i].kind == "identity" or not tail.is_open]
+    junctions, tails = [junctions[i] for i in kept], [tails[i] for i in kept]
     branches = branches_of(graph, sites, junctions, tails)
     found = attention_of(graph, sites, [site for tail in tails for site in tail.maps])
     given = roles_of(graph, sites, junctions, branches, found, made.recording.recurrent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from exnihilo.structure.attention import Found
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
-from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, passes, source
+from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, chosen, passes, source
 from exnihilo.structure.records import Branch, Role
 from exnihilo.structure.sites import Kind, Site, site_behind
 
@@ -179,8 +179,8 @@ def _of_share(graph: Graph, sites: dict[int, Site], op: Op) -> Iterator[tuple[st
 
 
 def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]) -> Iterator[tuple[str, Given]]:
-    """Maps whose output is the model's, but for views, softmaxes, caps and shifts."""
-    residual = {name for branch in branches for name in branch.maps}
+    """Maps whose output is the model's, but for views, softmaxes, caps and shifts; what a branch hands out is none."""
+    inside = {name for branch in branches for name in branch.members}
     waiting, seen = list(graph.outputs), set[int]()
     while waiting:
         value = source(graph, waiting.pop())
@@ -190,7 +190,7 @@ def _of_heads(graph: Graph, sites: dict[int, Site], branches: tuple[Branch, ...]
         seen.add(value)
         site = sites.get(op.index)
         if site is not None and site.kind is Kind.MAP and site.weight is not None:
-            if site.weight.name not in residual:
+            if site.weight.name not in inside:
                 yield site.weight.name, Given(Role.HEAD, "the last map to an output")
         elif site is not None and site.kind in (Kind.SHIFT, Kind.SCALE):
             waiting += [site.data] if site.data is not None else []
@@ -228,7 +228,8 @@ def _of_sites(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given
         if site.bias is not None:
             follows = weight.name if weight is not None else None
             role = Role.NORM_SHIFT if site.kind is Kind.NORM else Role.BIAS
-            yield site.bias.name, Given(role, "added by the operation that reads its weight", follows)
+            for name in (site.bias.name, *site.bias.others):
+                yield name, Given(role, "added by the operation that reads its weight", follows)
 
 
 def _of_site(graph: Graph, site: Site) -> Given:
@@ -260,7 +261,8 @@ def _of_scale(site: Site) -> Given:
 def _of_shift(graph: Graph, site: Site) -> Given:
     origin, weight = site.origin, site.weight
     shape = graph.shape(graph.parameters[weight.name]) if weight is not None else ()
-    is_vector = sum(length > 1 for length in shape) <= 1
+    picked = any(chosen(graph, v) is not None for v in site.op.inputs)
+    is_vector = picked or sum(length > 1 for length in shape) <= 1
     if origin is not None and origin.kind is Kind.MAP and is_vector:
         return Given(Role.BIAS, "added to the output of its map", origin.weight.name if origin.weight else None)
     scale = origin.weight if origin is not None else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import LOOKUPS, MAPS, NORMS, PRODUCTS, passes, source, weight_of
+from exnihilo.structure.operators import HANDS_ON, LOOKUPS, MAPS, NORMS, PRODUCTS, chosen, passes, source, weight_of
 from exnihilo.structure.weights import Weight, Weights
 
 _MOST_STEPS = 16
@@ -57,7 +57,35 @@ def sites_of(graph: Graph, weights: Weights) -> dict[int, Site]:
         site = _site(graph, weights, op, found)
         if site is not None:
             found[op.index] = site
-    return {**_tables(graph, weights, found), **found}
+    read_as_weights = {site.op.args[place] for site in found.values() for place in _weight_places(site)}
+    lookups = {
+        index
+        for index, site in found.items()
+        if site.kind is Kind.LOOKUP and site.data is not None and _feeds(graph, site.out, read_as_weights)
+    }
+    maps = {index: site for index, site in found.items() if index not in lookups}
+    return {**_tables(graph, weights, maps), **maps}
+
+
+def _weight_places(site: Site) -> tuple[int, ...]:
+    """Places of the arguments of a site that a weight or a bias stands at."""
+    follows_map = site.kind is Kind.SHIFT and site.origin is not None and site.origin.kind is Kind.MAP
+    if site.kind is not Kind.MAP and not follows_map:
+        return ()
+    return tuple(i for i, arg in enumerate(site.op.args) if isinstance(arg, Ref) and int(arg) != site.data)
+
+
+def _feeds(graph: Graph, value: int, read: set[Ref]) -> bool:
+    """Whether a value, but for views, is read as a weight."""
+    waiting = [value]
+    while waiting:
+        at = waiting.pop()
+        if at in read:
+            return True
+        for index in graph.readers[at]:
+            op = graph.ops[index]
+            waiting += op.outputs if op.name in HANDS_ON else ()
+    return False
 
 
 def _tables(graph: Graph, weights: Weights, found: dict[int, Site]) -> dict[int, Site]:
@@ -147,6 +175,8 @@ def _product(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> 
 def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Site | None:
     read = [v for v in op.inputs if graph.is_weight(v)]
     moving = [v for v in op.inputs if graph.moves(v)]
+    if op.name == "add" and not read:
+        read, moving = _picked(graph, found, moving)
     if not read or not moving:
         return None
     weight = weights.of(read[0])
@@ -160,6 +190,17 @@ def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) ->
     if op.name == "index":
         return Site(kind=Kind.LOOKUP, op=op, data=moving[0], weight=weight, out=op.outputs[0])
     return Site(kind=Kind.OTHER, op=op, data=moving[0], weight=weight, out=op.outputs[0])
+
+
+def _picked(graph: Graph, found: dict[int, Site], moving: list[int]) -> tuple[list[int], list[int]]:
+    """The bias of an expert, told from the signal: both weight and bias were chosen by the input."""
+    picked = [v for v in moving if chosen(graph, v) is not None]
+    rest = [v for v in moving if v not in picked]
+    behind = site_behind(graph, found, rest[0]) if len(rest) == 1 else None
+    if behind is None or behind.kind is not Kind.MAP:
+        return [], moving
+    is_expert = any(isinstance(arg, Ref) and chosen(graph, arg) is not None for arg in behind.op.args)
+    return (picked, rest) if is_expert else ([], moving)
 
 
 def _normalized(graph: Graph, op: Op) -> int | None:

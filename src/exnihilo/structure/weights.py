@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exnihilo.layouts import Layout
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import NORMS
+from exnihilo.structure.operators import NORMS, chosen
 
 # A parameter of up to this many elements is numbered where strides do not tell its order.
 _MOST_NUMBERED = 2**22
@@ -55,7 +55,12 @@ class Weights:
 
     def of(self, value: int | None) -> Weight | None:
         """The parameter behind a value; None where the value is made of none, or of the input too."""
-        if value is None or not self._graph.is_weight(value):
+        if value is None:
+            return None
+        origin = chosen(self._graph, value)
+        if origin is not None:
+            return self.of(origin)
+        if not self._graph.is_weight(value):
             return None
         if value not in self._known:
             self._known[value] = self._trace(value)

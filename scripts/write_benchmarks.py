@@ -1,0 +1,130 @@
+"""Writes the figures of docs/benchmarks.md from what the benchmarks print, so that none is typed by hand.
+
+Each table stands between its two markers, ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
+
+    python scripts/write_benchmarks.py                  runs all of them, some minutes; the machine should be idle
+    python scripts/write_benchmarks.py --only ledger    runs one, and leaves the other table as it is
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def engine_table(rows: Rows) -> list[str]:
+    """Ratios of the batched engine to a plain loop."""
+    columns = ("network", "optimizer", "ratio", "rounds", "plain loop, run-steps/s", "engine, run-steps/s")
+    return table(
+        columns,
+        [
+            (
+                row["case"],
+                row["optimizer"],
+                f"**{median(row['ratios']):.1f}×**",
+                f"{min(row['ratios']):.1f} to {max(row['ratios']):.1f}, n = {len(row['ratios'])}",
+                f"{row['plain']:,.0f}",
+                f"{row['batched']:,.0f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def ledger_table(rows: Rows) -> list[str]:
+    """Seconds of planning and of the ledger's answers."""
+    return table(
+        ("work", "wall time", "rounds", "CPU time", "goal"),
+        [
+            (
+                row["work"],
+                f"**{median(row['wall']):.2f} s**",
+                f"{min(row['wall']):.2f} to {max(row['wall']):.2f} s, n = {len(row['wall'])}",
+                f"{median(row['cpu']):.2f} s",
+                f"{row['goal']:g} s",
+            )
+            for row in rows
+        ],
+    )
+
+
+TABLES: Mapping[str, Callable[[Rows], list[str]]] = {"engine": engine_table, "ledger": ledger_table}
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def rewritten(text: str, name: str, lines: Sequence[str]) -> str:
+    """The page with one block written anew, and nothing else changed.
+
+    Raises:
+        SystemExit: The page has no markers of that name.
+    """
+    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), flags=re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{PAGE.relative_to(ROOT)} has no markers {begin} and {end}")
+    return pattern.sub(lambda _: "\n".join([begin, *lines, end]), text)
+
+
+def machine_class(cpuinfo: str) -> str:
+    """The kind of machine, which names no host.
+
+    Args:
+        cpuinfo: What /proc/cpuinfo says; empty where there is none.
+    """
+    model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
+    shared = "shared " if re.search(r"^flags\s*:.* hypervisor\b", cpuinfo, re.MULTILINE) else ""
+    name = model[1].strip() if model else platform.machine()
+    return f"{os.cpu_count()} {shared}{name} cores, one thread"
+
+
+def measured(name: str, rounds: int | None) -> Rows:
+    """What one benchmark prints, on one thread."""
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--json"]
+    command += [] if rounds is None else ["--rounds", str(rounds)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def origin() -> str:
+    """When and where the figures were measured, and with what."""
+    import torch  # slow to import, and not needed to lay out a table
+
+    path = Path("/proc/cpuinfo")
+    where = machine_class(path.read_text() if path.exists() else "")
+    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return f"Measured on {date}: {where}; Python {platform.python_version()}, torch {torch.__version__}."
+
+
+def main() -> None:
+    """Reads the arguments, runs, writes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
+    parser.add_argument("--rounds", type=int, help="of each benchmark; else as many as it takes by itself")
+    options = parser.parse_args()
+    for name in options.only:
+        lines = [*TABLES[name](measured(name, options.rounds)), "", origin()]
+        PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
+        print(f"{name}:", *lines, sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
