@@ -40,7 +40,13 @@ from exnihilo.structure.records import Structure
 # A dozen that read within seconds: every source, every norm placement, packed, stacked and tied weights.
 SMALL_SET = {
     *("hf:gpt2", "hf:llama", "hf:gemma2", "hf:mixtral", "hf:bert", "hf:t5", "hf:mamba", "hf:falcon", "hf:albert"),
-    *("torchvision:resnet18", "torchvision:densenet121", "plain:diffusion_unet", "plain:diffusion_transformer"),
+    *(
+        "torchvision:resnet18",
+        "torchvision:densenet121",
+        "timm:test_resnet",
+        "plain:diffusion_unet",
+        "plain:diffusion_transformer",
+    ),
     "peft:llama+q_proj,v_proj",
 }
 
