@@ -111,7 +111,7 @@ VISION: dict[str, str] = {
     "timm:halonet": r"\.conv3_1x1\.bn\.weight$",
     "timm:tresnet": r"\.layer[12]\.\d+\.(bn2|bn3)\.weight$|\.layer[34]\.\d+\.bn3\.weight$",
     "timm:xcit": r"\.gamma[123]$",
-    "timm:test_nfnet": r"\.conv3\.gain$",
+    "timm:test_nfnet": r"stages\S*\.conv3\.gain$",
     "timm:tnt": r"\.(attn_in|attn_out|mlp_in|mlp)\.(proj|fc2)\.weight$",
     "torchvision:vit_b_16": r"encoder_layer_\d+\.(self_attention\.out_proj|mlp\.3)\.weight$",
     "torchvision:swin_t": r"\.(attn\.proj|mlp\.3)\.weight$",

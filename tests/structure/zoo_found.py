@@ -285,3 +285,28 @@ class Response(nn.Module):
         size = h.norm(p=2, dim=(1, 2), keepdim=True)
         h = h + torch.addcmul(self.bias, self.weight, h * (size / (size.mean(-1, keepdim=True) + 1e-6)))
         return x + self.down(h)
+
+
+@specimen(
+    "squeeze and excitation of what an activation gave, on a projected shortcut too",
+    floats(2, D, 8, 8),
+    residual("bn2.weight", biases="bn2.bias", shortcut="projection", maps="conv2.weight"),
+    residual("bn4.weight", biases="bn4.bias", shortcut="identity", maps="conv4.weight"),
+)
+class ExcitedActivation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3, self.conv4 = (
+            nn.Conv2d(in_, 16, 3, padding=1, bias=False) for in_ in (D, 16, 16, 16)
+        )
+        self.bn1, self.bn2, self.bn3, self.bn4, self.bn5 = (nn.BatchNorm2d(16) for _ in range(5))
+        self.project, self.down, self.up = nn.Conv2d(D, 16, 1, bias=False), nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
+
+    def excite(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.up(torch.relu(self.down(x.mean((2, 3), keepdim=True)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+        x = torch.relu(self.excite(h) + self.bn5(self.project(x)))
+        h = torch.relu(self.bn4(self.conv4(torch.relu(self.bn3(self.conv3(x))))))
+        return torch.relu(self.excite(h) + x)
