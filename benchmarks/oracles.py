@@ -83,7 +83,8 @@ BY_HAND: dict[str, str] = {
     "siglip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _SPEECH),
     # The norms of its convolutional part are frozen and hold no parameters.
-    "detr": r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
+    # The decoder's stream starts at zero: its first self-attention has no input, and is added to nothing.
+    "detr": r"^(?!.*decoder\.layers\.0\.self_attn).*\.(\w+_attn\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
 }
 
 # The same for some of timm's transformers and for torchvision: by the names of their modules.
@@ -110,7 +111,8 @@ VISION: dict[str, str] = {
     "timm:coat": r"\b(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
     "timm:halonet": r"\.conv3_1x1\.bn\.weight$",
     "timm:tresnet": r"\.layer[12]\.\d+\.(bn2|bn3)\.weight$|\.layer[34]\.\d+\.bn3\.weight$",
-    "timm:xcit": r"\.gamma[123]$",
+    # Behind `gamma2` of class attention the other tokens pass the branch as they are: no zero shuts it.
+    "timm:xcit": r"\bblocks\.\d+\.gamma[123]$|cls_attn_blocks\.\d+\.gamma1$",
     "timm:test_nfnet": r"stages\S*\.conv3\.gain$",
     "timm:tnt": r"\.(attn_in|attn_out|mlp_in|mlp)\.(proj|fc2)\.weight$",
     "torchvision:vit_b_16": r"encoder_layer_\d+\.(self_attention\.out_proj|mlp\.3)\.weight$",
