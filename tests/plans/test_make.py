@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from exnihilo.plans.folding import folded
 from planned_models import TOKENS, Net, same, state
 from torch import nn
 
 import exnihilo as xn
 from exnihilo.errors import InvalidValueError, LayoutError, StalePlanError, UnknownNameError
-from exnihilo.plans.folding import folded
 from exnihilo.plans.live import live_parameters
 from exnihilo.recipes.default import Default
 from exnihilo.recipes.he import He

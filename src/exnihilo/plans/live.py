@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from exnihilo.errors import StalePlanError
-from exnihilo.plans.folding import folded
 from exnihilo.plans.records import Row
+from exnihilo.structure.folding import folded
 from exnihilo.structure.names import canonical_names
 
 

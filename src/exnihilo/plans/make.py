@@ -7,7 +7,6 @@ from torch import nn
 
 from exnihilo.errors import InvalidValueError, LayoutError, UnassignedError
 from exnihilo.plans.closed_twice import require_openable
-from exnihilo.plans.folding import folded
 from exnihilo.plans.live import fingerprint, live_parameters, require_current
 from exnihilo.plans.patterns import resolved
 from exnihilo.plans.records import Plan, Row
@@ -15,6 +14,7 @@ from exnihilo.recipes.named import recipe_named, recipe_text
 from exnihilo.recipes.records import Assignment, Recipe
 from exnihilo.schemes import Scheme, ZeroRow, Zeros
 from exnihilo.schemes.spec import from_text, to_text
+from exnihilo.structure.folding import folded
 from exnihilo.structure.records import Parameter, Role, Structure
 
 Overrides = Mapping[str, Scheme | str]

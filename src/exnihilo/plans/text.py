@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from exnihilo.plans.folding import folded
 from exnihilo.plans.records import Applied, Change, Difference, Overwritten, Plan, Row, Survival, Written
+from exnihilo.structure.folding import folded
 
 _FLOAT = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 

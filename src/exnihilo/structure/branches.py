@@ -278,20 +278,26 @@ class _Back:
         """Along the factor that is affine in the branch; a factor from elsewhere is a gate."""
         graph = self._graph
         factors = [v for v in op.args if isinstance(v, Ref) and graph.moves(v)][-2:]
-        outside = [v for v in factors if not self._is_inside(v)]
+        outside = [v for v in factors if not self._is_inside(v)] if op.name in PRODUCTS else []
         if outside and len(outside) < len(factors):
             gates = [site_behind(graph, self._sites, v) for v in outside]
             self.tail.gates += [site for site in gates if site is not None and site.kind is Kind.MAP]
             factors = [v for v in factors if v not in outside]
         straight = [v for v in factors if not self._is_bent(v)]
-        if straight:
-            self._go(straight[0], behind)
+        closing = straight or [v for v in factors if self._keeps_zero(v)]
+        if closing:
+            self._go(closing[0], behind)
         else:
             self._stop(op, behind)
 
     def _is_inside(self, value: int) -> bool:
         op = self._graph.op_of(value)
         return value == self._fork or (op is not None and op.index in self._members)
+
+    def _keeps_zero(self, value: int) -> bool:
+        """Whether an activation that gives zero for zero made the value."""
+        op = self._graph.op_of(source(self._graph, value))
+        return op is not None and ACTIVATIONS.get(op.name) in ZERO_AT_ZERO
 
     def _is_bent(self, value: int) -> bool:
         """Whether a nonlinearity made the value, rather than a map, a norm, a sum or another product."""

@@ -212,7 +212,7 @@ class _Builder:
             op.name, added, op.args = rest, op.args[0], op.args[1:]
             op.inputs = tuple(v for v in op.inputs if v != added) or op.inputs
             return self._sum(added, op, graph.shape(added))
-        if op.name == "addcmul" and graph.moves(op.args[0]):
+        if op.name == "addcmul" and any(graph.moves(v) for v in op.inputs):
             op.name, added, op.args = "mul", op.args[0], op.args[1:3]
             op.inputs = tuple(int(v) for v in op.args)
             return self._sum(added, op, graph.shape(added))

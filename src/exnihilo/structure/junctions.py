@@ -277,9 +277,9 @@ class _Search:
         return moving[0] if op.name in ("add", "sub") and len(moving) == 1 else None
 
     def _is_block(self, members: tuple[int, ...]) -> bool:
-        """A nonlinearity between maps, no junction inside, no change back to a finer resolution."""
+        """A nonlinearity between maps, and no change back to a finer resolution, as feature pyramids have."""
         ops = [self._graph.ops[index] for index in members]
-        if any(op.name in RESIZES or any(self._streams.is_sum(v) for v in op.outputs) for op in ops):
+        if any(op.name in RESIZES for op in ops):
             return False
         maps = [op for op in ops if (site := self._sites.get(op.index)) is not None and site.kind is Kind.MAP]
         return bool(maps) and any(self._bends(op) for op in ops)

@@ -224,7 +224,9 @@ def _of_sites(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given
         if weight is not None:
             yield weight.name, _of_site(graph, site)
             for name in weight.others:
-                yield name, Given(Role.NORM_SCALE, f"{weight.name} is computed from it", weight.name)
+                is_token = site.kind is Kind.TOKEN
+                role = Given(Role.NORM_SCALE, f"{weight.name} is computed from it", weight.name)
+                yield name, _of_site(graph, site) if is_token else role
         if site.bias is not None:
             follows = weight.name if weight is not None else None
             role = Role.NORM_SHIFT if site.kind is Kind.NORM else Role.BIAS

@@ -1,6 +1,6 @@
 """Where parameters act: maps, lookups, norms, scales, shifts, tokens, found in the graph of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from exnihilo.structure.graph import Graph, Op, Ref
@@ -181,7 +181,9 @@ def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) ->
         return None
     weight = weights.of(read[0])
     if op.name in ("cat", "stack", "where", "copy", "update"):
-        return Site(kind=Kind.TOKEN, op=op, data=moving[0], weight=weight, out=op.outputs[0])
+        beside = [other.name for v in read[1:] if (other := weights.of(v)) is not None]
+        token = replace(weight, others=(*weight.others, *beside)) if weight is not None else None
+        return Site(kind=Kind.TOKEN, op=op, data=moving[0], weight=token, out=op.outputs[0])
     if passes(graph, op) is not None:
         return None
     if op.name in ("add", "sub", "rsub"):

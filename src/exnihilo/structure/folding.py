@@ -5,7 +5,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import prod
 from typing import TypeVar
 
-_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")  # a whole part of a name, such as the 3 of blocks.3.fc2
+# A whole part of a name, such as the 3 of blocks.3.fc2; a text may hold several names with spaces between them.
+_NUMBER = re.compile(r"(?<![^.\s])\d+(?![^.\s])")
 
 T = TypeVar("T")
 _Numbers = tuple[int, ...]
@@ -16,7 +17,7 @@ def folded(entries: Iterable[T], name: Callable[[T], str], same: Callable[[T], H
 
     Args:
         entries: Records, such as the rows of a plan.
-        name: The name of each.
+        name: The name of each, or a line with spaces around its names.
         same: What must be equal for two entries to share a line.
 
     Example:
