@@ -4,7 +4,7 @@
 configurations, torchvision's classics, adapters by peft, and plain networks of our own. It is written from the packages
 by this script and committed; a model that cannot be read stays in it.
 
-Run: python benchmarks/models.py --write        (needs the extra `models`)
+Run: python benchmarks/models.py --write        (needs timm, transformers, torchvision and peft)
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,15 @@ TORCHVISION = (
     *("convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t"),
     *("segmentation.fcn_resnet50", "segmentation.deeplabv3_resnet50", "segmentation.lraspp_mobilenet_v3_large"),
     *("video.r3d_18", "optical_flow.raft_small"),
+)
+
+
+# More of timm's models whose blocks know what to zero, by what is odd about each: squeeze and excitation, antialiasing,
+# average-pooled shortcuts, selected kernels, splits, pre-activation, deep stems.
+KNOWING = (
+    *("resnet50", "resnet26t", "seresnet50", "ecaresnet26t", "resnetblur50", "resnext26ts", "wide_resnet50_2"),
+    *("resnetv2_50", "resnetv2_50d_gn", "regnety_002", "regnetz_005", "skresnet18", "skresnext50_32x4d", "res2net50d"),
+    *("resnest26d", "cspresnet50", "cspdarknet53", "darknet53", "cs3edgenet_x", "resnetaa50", "senet154", "hrnet_w18"),
 )
 
 
@@ -158,6 +167,21 @@ def _timm_specs() -> list[Spec]:
     return specs
 
 
+def _knowing_specs() -> list[Spec]:
+    import timm
+
+    shapes = {name: timm.get_pretrained_cfg(name) for name in KNOWING if timm.is_model(name)}
+    return [
+        Spec(
+            name=f"timm:{name}",
+            source="timm",
+            kind="tensor",
+            options={"module": "knowing", "input": [2, *(known.input_size if known else (3, 224, 224))]},
+        )
+        for name, known in shapes.items()
+    ]
+
+
 def _transformers_specs() -> list[Spec]:
     """Each architecture with those of the small sizes that its configuration knows."""
     from transformers import CONFIG_MAPPING
@@ -202,13 +226,15 @@ def _other_specs() -> list[Spec]:
     ]
 
 
+def _lines(specs: list[Spec]) -> str:
+    rows = ",\n".join(json.dumps(asdict(spec)) for spec in specs)
+    return f"[\n{rows}\n]\n"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write models.json from the installed packages")
     if parser.parse_args().write:
-        specs = [*_timm_specs(), *_transformers_specs(), *_other_specs()]
-        rows = ",\n".join(
-            json.dumps({"name": s.name, "source": s.source, "kind": s.kind, "options": s.options}) for s in specs
-        )
-        LIST.write_text(f"[\n{rows}\n]\n")
+        specs = [*_timm_specs(), *_knowing_specs(), *_transformers_specs(), *_other_specs()]
+        LIST.write_text(_lines(specs))
     print(f"{len(listed())} models")

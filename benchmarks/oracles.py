@@ -83,9 +83,8 @@ BY_HAND: dict[str, str] = {
     "siglip": r"\.(self_attn\.out_proj|mlp\.fc2)\.weight$",
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _SPEECH),
     # The norms of its convolutional part are frozen and hold no parameters.
-    # The decoder's stream starts at zeros: its first sum is no more than its branch.
-    "detr": r"^(?!.*decoder\.layers\.0\.self_attn).*"
-    r"\.((self_attn|encoder_attn)\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
+    # The decoder's stream starts at zero: its first self-attention has no input, and is added to nothing.
+    "detr": r"^(?!.*decoder\.layers\.0\.self_attn).*\.(\w+_attn\.o_proj|mlp\.fc2|layer\.2\.convolution)\.weight$",
 }
 
 # The same for some of timm's transformers and for torchvision: by the names of their modules.
@@ -109,12 +108,12 @@ VISION: dict[str, str] = {
     "timm:levit": r"\.(attn\.proj\.ln|mlp\.ln2)\.bn\.weight$",
     "timm:legacy_seresnet18": r"\.bn2\.weight$",
     "timm:convmixer": r"blocks\.\d+\.0\.fn\.2\.weight$",
-    "timm:coat": r"(^|\.)(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
+    "timm:coat": r"\b(cpe\d?|factoratt_crpe\d?|mlp\d?)\.(proj|fc2)\.weight$",
     "timm:halonet": r"\.conv3_1x1\.bn\.weight$",
     "timm:tresnet": r"\.layer[12]\.\d+\.(bn2|bn3)\.weight$|\.layer[34]\.\d+\.bn3\.weight$",
-    # The last sum of class attention adds all other tokens to themselves: zeros there make no identity.
-    "timm:xcit": r"^(?!cls_attn_blocks.*gamma2).*\.gamma[123]$",
-    "timm:test_nfnet": r"^stages\..*\.conv3\.gain$",
+    # Behind `gamma2` of class attention the other tokens pass the branch as they are: no zero shuts it.
+    "timm:xcit": r"\bblocks\.\d+\.gamma[123]$|cls_attn_blocks\.\d+\.gamma1$",
+    "timm:test_nfnet": r"stages\S*\.conv3\.gain$",
     "timm:tnt": r"\.(attn_in|attn_out|mlp_in|mlp)\.(proj|fc2)\.weight$",
     "torchvision:vit_b_16": r"encoder_layer_\d+\.(self_attention\.out_proj|mlp\.3)\.weight$",
     "torchvision:swin_t": r"\.(attn\.proj|mlp\.3)\.weight$",
@@ -154,7 +153,9 @@ def _zeroed_by_timm(model: nn.Module) -> frozenset[str]:
         for parameter in model.parameters():
             parameter.fill_(1.0)
         for block in blocks:
-            block.zero_init_last()
+            # A block of a RegNet without `downsample` has no shortcut; timm zeroes it too, which stops the signal.
+            if not (type(block).__module__.endswith(".regnet") and block.downsample is None):
+                block.zero_init_last()
         zeroed = frozenset(name for name, one in model.named_parameters() if not one.any())
         for parameter, values in zip(model.parameters(), kept, strict=True):
             parameter.copy_(values)

@@ -32,7 +32,7 @@ from specimen import rename
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from exnihilo.errors import RecipeError
+from exnihilo.errors import ExnihiloError, RecipeError
 from exnihilo.plans.make import plan
 from exnihilo.structure.reader import read
 from exnihilo.structure.records import Structure
@@ -40,7 +40,13 @@ from exnihilo.structure.records import Structure
 # A dozen that read within seconds: every source, every norm placement, packed, stacked and tied weights.
 SMALL_SET = {
     *("hf:gpt2", "hf:llama", "hf:gemma2", "hf:mixtral", "hf:bert", "hf:t5", "hf:mamba", "hf:falcon", "hf:albert"),
-    *("torchvision:resnet18", "torchvision:densenet121", "plain:diffusion_unet", "plain:diffusion_transformer"),
+    *(
+        "torchvision:resnet18",
+        "torchvision:densenet121",
+        "timm:test_resnet",
+        "plain:diffusion_unet",
+        "plain:diffusion_transformer",
+    ),
     "peft:llama+q_proj,v_proj",
 }
 
@@ -160,9 +166,13 @@ def judge(row: Row, spec: Spec, model: nn.Module, structure: Structure) -> None:
 def planned(model: nn.Module, structure: Structure) -> str:
     """Whether every parameter can be given He's law, and what becomes of the plan of zero residuals.
 
-    A recipe that has nothing to do refuses, as it should; any other error is the row's.
+    A recipe that has nothing to do refuses, as it should: no branch, or all outputs are frozen.
     """
-    plan(model, "he", structure=structure)
+    try:
+        plan(model, "he", structure=structure)
+    except ExnihiloError as problem:
+        print(f"    {str(problem).splitlines()[0]}")
+        return "FAILED"
     try:
         plan(model, "zero-residual", structure=structure)
     except RecipeError:
@@ -199,7 +209,8 @@ def totals(rows: list[Row]) -> dict[str, Any]:
     return {
         "models": len(rows),
         "read": len(read_),
-        "share": len(read_) / max(1, len(rows)),
+        "read_and_planned": sum(row.planned != "FAILED" for row in read_),
+        "share": sum(row.planned != "FAILED" for row in read_) / max(1, len(rows)),
         "slow": [row.name for row in read_ if row.slow],
         "renamed_differ": [row.name for row in read_ if row.renamed == "DIFFERS"],
         "plans": dict(Counter(row.planned for row in read_)),

@@ -37,14 +37,15 @@ def true_of(truth):
 
 
 def pairs(specimen, structure):
-    """The truth and the reading as comparable lists, by whichever truth has as many branches."""
-    truths = (specimen.branches, *specimen.otherwise)
-    truth = next((one for one in truths if len(one) == len(structure.branches)), specimen.branches)
-    if len(truth) != len(structure.branches):
-        return [sorted(one.outputs) for one in truth], [sorted(one.outputs) for one in structure.branches]
-    return [true_of(one) for one in truth], [
-        told(one, branch) for one, branch in zip(truth, structure.branches, strict=True)
-    ]
+    """The truth and the reading as comparable lists: of several truths, the one that was read, else the first."""
+    compared = [compare(truth, structure.branches) for truth in (specimen.branches, *specimen.otherwise)]
+    return next((pair for pair in compared if pair[0] == pair[1]), compared[0])
+
+
+def compare(truth, branches):
+    if len(truth) != len(branches):
+        return [sorted(one.outputs) for one in truth], [sorted(one.outputs) for one in branches]
+    return [true_of(one) for one in truth], [told(one, branch) for one, branch in zip(truth, branches, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,12 @@ def test_roles_slices_and_ties_are_the_true_ones(specimen, structures):
     slices = {name: {str(part.role): part.ranges for part in parameters[name].slices} for name in specimen.slices}
     assert slices == specimen.slices
     assert {name: one.tied_to for name, one in parameters.items() if one.tied_to} == specimen.ties
+
+
+@each
+def test_every_parameter_that_is_used_has_a_role(specimen, structures):
+    parameters = structures(specimen).parameters
+    assert [one.name for one in parameters if one.role is Role.UNKNOWN and one.used] == []
 
 
 @each

@@ -244,3 +244,69 @@ class ChosenExperts(nn.Module):
             out = torch.bmm(inner[:, None], self.down[expert])[:, 0] + self.down_bias[expert]
             total = total + share[:, place, None] * out
         return x + total
+
+
+@specimen(
+    "a packed bias put together from two parameters and zeros",
+    X,
+    residual("out.weight", norm="pre", biases="out.bias"),
+    roles={"q_bias": "BIAS", "v_bias": "BIAS"},
+    slices={"qkv": {"QUERY": ((0, D),), "KEY": ((D, 2 * D),), "VALUE": ((2 * D, 3 * D),)}},
+    fans={"qkv": (D, D)},
+)
+class JoinedBias(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(D), nn.Parameter(torch.randn(3 * D, D) / 3), nn.Linear(D, D)
+        self.q_bias, self.v_bias = nn.Parameter(torch.zeros(D)), nn.Parameter(torch.zeros(D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        q, k, v = (heads(part) for part in F.linear(self.norm(x), self.qkv, bias).chunk(3, dim=-1))
+        return x + self.out(merge(F.scaled_dot_product_attention(q, k, v)))
+
+
+@specimen(
+    "response norm that adds its input back: no branch of its own",
+    floats(2, 4, 4, D),
+    residual("down.weight"),
+    activations={"up.weight": "gelu"},
+)
+class Response(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix, self.norm = nn.Conv2d(D, D, 3, padding=1, groups=D), nn.LayerNorm(D)
+        self.up, self.down = nn.Linear(D, 16), nn.Linear(16, D)
+        self.weight, self.bias = nn.Parameter(torch.zeros(16)), nn.Parameter(torch.zeros(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        h = F.gelu(self.up(h))
+        size = h.norm(p=2, dim=(1, 2), keepdim=True)
+        h = h + torch.addcmul(self.bias, self.weight, h * (size / (size.mean(-1, keepdim=True) + 1e-6)))
+        return x + self.down(h)
+
+
+@specimen(
+    "squeeze and excitation of what an activation gave, on a projected shortcut too",
+    floats(2, D, 8, 8),
+    residual("bn2.weight", biases="bn2.bias", shortcut="projection", maps="conv2.weight"),
+    residual("bn4.weight", biases="bn4.bias", shortcut="identity", maps="conv4.weight"),
+)
+class ExcitedActivation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3, self.conv4 = (
+            nn.Conv2d(in_, 16, 3, padding=1, bias=False) for in_ in (D, 16, 16, 16)
+        )
+        self.bn1, self.bn2, self.bn3, self.bn4, self.bn5 = (nn.BatchNorm2d(16) for _ in range(5))
+        self.project, self.down, self.up = nn.Conv2d(D, 16, 1, bias=False), nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
+
+    def excite(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.up(torch.relu(self.down(x.mean((2, 3), keepdim=True)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+        x = torch.relu(self.excite(h) + self.bn5(self.project(x)))
+        h = torch.relu(self.bn4(self.conv4(torch.relu(self.bn3(self.conv3(x))))))
+        return torch.relu(self.excite(h) + x)
