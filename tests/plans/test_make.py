@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from exnihilo.plans.folding import folded
+from exnihilo.structure.folding import folded
 from planned_models import TOKENS, Net, same, state
 from torch import nn
 
