@@ -6,10 +6,11 @@ that knows nothing of readings (``oracles.py``); with ``--renamed``, whether bra
 submodule gets a random name. Totals stand at the end. ``--cost`` shows seconds an operation over depth, and
 ``--large`` reads a Llama of 70 billion parameters on the meta device.
 
-Run: python benchmarks/structure.py [--only NAME] [--small] [--renamed] [--cost] [--large] [--json FILE]
+Run: python benchmarks/structure.py [--only NAME] [--small] [--renamed] [--cost] [--large] [--json]
 """
 
 import argparse
+import contextlib
 import copy
 import gc
 import json
@@ -311,30 +312,37 @@ def main() -> None:
     parser.add_argument("--renamed", action="store_true", help="read each model again under random module names")
     parser.add_argument("--cost", action="store_true", help="seconds an operation over depth, and nothing else")
     parser.add_argument("--large", action="store_true", help="a Llama of 70 billion parameters, and nothing else")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all rows and totals")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as JSON, and the table to standard error"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     assert KEPT_ALIVE is None or KEPT_ALIVE
-    if arguments.cost or arguments.large:
-        found: dict[str, Any] = {}
-        found |= {"cost": cost()} if arguments.cost else {}
-        found |= {"large": large()} if arguments.large else {}
-    else:
-        specs = [one for one in listed() if not arguments.small or one.name in SMALL_SET]
-        rows = []
-        print(f"{'model':42} mode    ops  res     read forward  ratio  oracle             right")
-        for spec in specs:
-            if arguments.only is None or arguments.only in spec.name:
-                rows.append(measure(spec, arguments))
-                print(shown(rows[-1]), flush=True)
-                for kind in ("missed", "extra"):
-                    for name in getattr(rows[-1], kind)[:6]:
-                        print(f"    {kind} {name}")
-                gc.collect()
-        found = {"totals": totals(rows), "rows": [asdict(row) for row in rows]}
-        print(json.dumps(found["totals"], indent=2))
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        found = asked(arguments)
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+        print(json.dumps(found, indent=1))
+
+
+def asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures that the arguments ask for; a table is printed on the way."""
+    if arguments.cost or arguments.large:
+        costs = {"cost": cost()} if arguments.cost else {}
+        return costs | ({"large": large()} if arguments.large else {})
+    specs = [one for one in listed() if not arguments.small or one.name in SMALL_SET]
+    rows = []
+    print(f"{'model':42} mode    ops  res     read forward  ratio  oracle             right")
+    for spec in specs:
+        if arguments.only is None or arguments.only in spec.name:
+            rows.append(measure(spec, arguments))
+            print(shown(rows[-1]), flush=True)
+            for kind in ("missed", "extra"):
+                for name in getattr(rows[-1], kind)[:6]:
+                    print(f"    {kind} {name}")
+            gc.collect()
+    found = {"totals": totals(rows), "rows": [asdict(row) for row in rows]}
+    print(json.dumps(found["totals"], indent=2))
+    return found
 
 
 if __name__ == "__main__":

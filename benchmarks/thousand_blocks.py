@@ -5,13 +5,14 @@ batches with the same momentum; the losses on the training data before and after
 how many runs of each start diverged (a loss that is not finite), stalled (above half of chance), or learned. Each start
 is judged by its own best rate too, so that none is blamed for a rate that suits the other.
 
-Run: python benchmarks/thousand_blocks.py [--blocks 1000] [--width 32] [--epochs 3] [--json FILE]
+Run: python benchmarks/thousand_blocks.py [--blocks 1000] [--width 32] [--epochs 3] [--json]
 """
 
 import argparse
+import contextlib
 import json
 import math
-from pathlib import Path
+import sys
 from typing import Any
 
 import torch
@@ -75,9 +76,18 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=1000)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every curve")
+    parser.add_argument("--json", action="store_true", help="print every curve as JSON, the rest to standard error")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        rows = curves(arguments)
+        summarize(rows)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+
+
+def curves(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both starts at every rate and seed."""
     data = split(task_named("digits"), load(task_named("digits")), 0).train
     rows = []
     for rate in RATES:
@@ -90,6 +100,11 @@ def main() -> None:
                 rows.append({"start": start, "rate": rate, "seed": seed, "losses": losses, "outcome": outcome(losses)})
                 shown = " ".join(f"{loss:9.3g}" for loss in losses)
                 print(f"rate {rate:<6} seed {seed}  {start:14} {rows[-1]['outcome']:9} {shown}", flush=True)
+    return rows
+
+
+def summarize(rows: list[dict[str, Any]]) -> None:
+    """Outcomes of each start, and its final losses at its best rate."""
     for start in ("default", "zero-residual"):
         by_rate = {
             rate: [row["losses"][-1] for row in rows if row["start"] == start and row["rate"] == rate] for rate in RATES
@@ -100,8 +115,6 @@ def main() -> None:
             for kind in ("learned", "stalled", "diverged")
         }
         print(f"{start}: {counts}; at its best rate {best}: final losses {[round(one, 4) for one in by_rate[best]]}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

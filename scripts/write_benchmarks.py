@@ -61,7 +61,65 @@ def ledger_table(rows: Rows) -> list[str]:
     )
 
 
-TABLES: Mapping[str, Callable[[Rows], list[str]]] = {"engine": engine_table, "ledger": ledger_table}
+def structure_table(found: Any) -> list[str]:
+    """How many real models are read, and how rightly."""
+    totals = found["totals"]
+    rows = [
+        ("read without an error", f"**{totals['read']} of {totals['models']}**"),
+        ("read, and planned with the recipe `he`", f"**{totals['read_and_planned']} of {totals['models']}**"),
+        ("other branches or roles when every submodule is renamed", f"**{len(totals['renamed_differ'])}**"),
+        ("slower than 1 s, and than 1.5 × the bare forward pass", ", ".join(totals["slow"]) or "**0**"),
+        *(
+            (
+                f"residual outputs by `{oracle}`: {row['models']} models, {row['true']} outputs",
+                f"precision **{row['precision']:.2%}**, recall **{row['recall']:.2%}**",
+            )
+            for oracle, row in totals["oracles"].items()
+        ),
+    ]
+    return table(("of the models", "figure"), rows)
+
+
+def reading_table(found: Any) -> list[str]:
+    """What reading costs, by depth and for a large model."""
+    rows = [
+        (
+            f"{row['depth']} residual blocks",
+            f"{row['ops']:,}",
+            f"**{row['seconds']:.3f} s**",
+            f"{1e6 * row['per_op']:.0f} µs",
+            f"{row['forward']:.3f} s",
+        )
+        for row in found["cost"]
+    ]
+    large = found["large"]
+    name = f"Llama, {large['parameters'] / 1e9:.1f} billion parameters; peak {large['peak_mb']:,.0f} MB"
+    taken = f"**{large['read_seconds']:.2f} s**, plan {large['plan_seconds']:.2f} s"
+    per_op = f"{1e6 * large['read_seconds'] / large['ops']:.0f} µs"
+    columns = ("model", "operations", "read", "an operation", "bare forward pass")
+    return table(columns, [*rows, (name, f"{large['ops']:,}", taken, per_op, "–")])
+
+
+def thousand_table(rows: Rows) -> list[str]:
+    """What becomes of 1,000 blocks, by start and rate."""
+    found: list[tuple[str, ...]] = []
+    for start, rate in dict.fromkeys((row["start"], row["rate"]) for row in rows):
+        runs = [row for row in rows if (row["start"], row["rate"]) == (start, rate)]
+        kinds = [row["outcome"] for row in runs]
+        losses = ", ".join(f"{row['losses'][-1]:.2f}" for row in runs)
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        found.append((start, f"{rate:g}", f"**{counts}** of {len(runs)}", losses))
+    return table(("start", "learning rate", "runs", "last training loss of each"), sorted(found))
+
+
+# Each block: the script that measures it, its options, and how its figures are laid out.
+TABLES: Mapping[str, tuple[str, tuple[str, ...], Callable[[Any], list[str]]]] = {
+    "engine": ("engine", (), engine_table),
+    "ledger": ("ledger", (), ledger_table),
+    "structure": ("structure", ("--renamed",), structure_table),
+    "reading": ("structure", ("--cost", "--large"), reading_table),
+    "thousand": ("thousand_blocks", (), thousand_table),
+}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -95,10 +153,9 @@ def machine_class(cpuinfo: str) -> str:
     return f"{os.cpu_count()} {shared}{name} cores, one thread"
 
 
-def measured(name: str, rounds: int | None) -> Rows:
+def measured(script: str, arguments: Sequence[str]) -> Any:
     """What one benchmark prints, on one thread."""
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--json"]
-    command += [] if rounds is None else ["--rounds", str(rounds)]
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--json", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
@@ -118,10 +175,12 @@ def main() -> None:
     """Reads the arguments, runs, writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
-    parser.add_argument("--rounds", type=int, help="of each benchmark; else as many as it takes by itself")
+    parser.add_argument("--rounds", type=int, help="of engine and ledger; else as many as they take by themselves")
     options = parser.parse_args()
     for name in options.only:
-        lines = [*TABLES[name](measured(name, options.rounds)), "", origin()]
+        script, arguments, layout = TABLES[name]
+        rounds = ("--rounds", str(options.rounds)) if options.rounds and script in ("engine", "ledger") else ()
+        lines = [*layout(measured(script, (*arguments, *rounds))), "", origin()]
         PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
         print(f"{name}:", *lines, sep="\n", flush=True)
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from exnihilo.structure.folding import folded
 from planned_models import TOKENS, Net, same, state
 from torch import nn
 
@@ -14,6 +13,7 @@ from exnihilo.recipes.he import He
 from exnihilo.recipes.named import RECIPES
 from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Normal, Zeros
+from exnihilo.structure.folding import folded
 
 
 @pytest.fixture(scope="module")
