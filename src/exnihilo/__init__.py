@@ -23,18 +23,18 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.make import plan
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
+    from exnihilo.probes.identity import certify
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Key", "Layout", "Network", "Optimizer", "Outcome", "Run", "RunRecord", "Start", "Study", "Task", "Verdict"]
-__all__ += ["__version__", "from_arrays", "from_file", "gain", "he_normal", "lecun_normal", "scheme_named", "study"]
-__all__ += ["Applied", "Plan", "Role", "Structure", "apply", "diff", "initialize", "plan", "read", "recipes"]
-__all__ += ["survived", "xavier_normal"]
+__all__ = ["Applied", "Key", "Layout", "Network", "Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start"]
+__all__ += ["Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify", "diff", "from_arrays"]
+__all__ += ["from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes", "scheme_named"]
+__all__ += ["study", "survived", "xavier_normal"]
 
-# Where each public name lives. They are imported on first use: the records and the report need no torch, and
-# `exnihilo --version` need not wait for it.
+# Where each public name lives. They are imported on first use: the records and the report need no torch.
 _HOMES = {
     "fills": ("Key",),
     "lab.ask": ("Outcome", "study"),
@@ -47,6 +47,7 @@ _HOMES = {
     "plans.make": ("plan",),
     "plans.records": ("Applied", "Plan"),
     "plans.survival": ("survived",),
+    "probes.identity": ("certify",),
     "recipes.named": ("recipes",),
     "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
     "structure.reader": ("read",),

@@ -1,0 +1,17 @@
+"""Read a model, plan its start, apply it, and see that it holds."""
+
+from models import llama
+
+import exnihilo as xn
+
+model, example = llama()
+structure = xn.read(model, example)
+plan = xn.plan(model, "zero-residual", structure=structure)
+applied = xn.apply(plan, model, seed=0)
+
+if __name__ == "__main__":
+    print(structure)
+    print(f"\n{plan}\n")
+    print(xn.certify(model, example))
+    model.blocks[0].o.reset_parameters()  # as a later `model.apply(init)` would
+    print(xn.survived(applied, model))
