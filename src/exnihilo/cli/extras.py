@@ -67,8 +67,7 @@ def _require_torchvision(what: str) -> None:
                 f"torchvision says: {type(error).__name__}: {str(error).strip().splitlines()[0]}",
                 f"torch is {version('torch')}; a torchvision built for another torch fails like that",
             ],
-            fix="install the torchvision that matches torch, from the same index: for the CPU build,"
-            " pip install --force-reinstall torchvision --index-url https://download.pytorch.org/whl/cpu",
+            fix="pip install --force-reinstall torchvision --index-url URL   from the index that PyTorch's site names",
         ) from error
 
 
