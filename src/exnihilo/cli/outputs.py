@@ -34,7 +34,10 @@ def written_whole(path: Path, write: Callable[[Path], None]) -> None:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        aside.touch()
+        mode = aside.stat().st_mode  # what this process gives its files; safetensors gives its own to the owner alone
         write(aside)
+        aside.chmod(mode)
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)

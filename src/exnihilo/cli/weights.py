@@ -1,6 +1,7 @@
 """A model's state dict as a file, by its ending: ``.safetensors`` or ``.pt``."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def written(model: nn.Module, path: Path, facts: Mapping[str, str]) -> Mapping[s
     if path.suffix == PT:
         written_whole(path, lambda aside: torch.save(state, aside))
         return {}
-    from safetensors.torch import save_file  # an optional dependency, seen to be there
-
+    save_file: Any = import_module("safetensors.torch").save_file
     tensors, left_out = unshared(state)
     header = {"format": "pt", **facts, **left_out}
     written_whole(path, lambda aside: save_file(tensors, aside, metadata=header))
