@@ -9,8 +9,9 @@ from exnihilo.cli.models import Named, model_named
 from exnihilo.cli.plan import load_plan
 from exnihilo.cli.planned import applied_lines
 from exnihilo.cli.shown import columns_of, console, fold, printed
-from exnihilo.cli.weights import SAFETENSORS, require_writable, written
-from exnihilo.errors import InvalidValueError, StalePlanError
+from exnihilo.cli.weights import SAFETENSORS, require_values, require_writable, written
+from exnihilo.errors import StalePlanError
+from exnihilo.fills import Key
 from exnihilo.plain import to_plain
 from exnihilo.plans.apply import apply
 from exnihilo.plans.records import Applied, Plan
@@ -20,8 +21,10 @@ from exnihilo.version import __version__
 def ask_apply(path: Path, spec: str, *, seed: int, sizes: Sequence[str], out: Path, force: bool, as_json: bool) -> None:
     """Build the model, write to it what the plan assigns, and its state dict to a file."""
     require_writable(out, force=force)
+    Key(seed, "seed")  # refuses a seed out of range before a model is built
     plan = load_plan(path)
     named = model_named(spec, sizes=sizes, on_meta=False)
+    require_values(named.model, out)
     applied = _applied(plan, path, named, seed)
     left_out = written(named.model, out, _facts(applied))
     if as_json:
@@ -38,12 +41,8 @@ def _applied(plan: Plan, path: Path, named: Named, seed: int) -> Applied:
         return apply(plan, named.model, seed)
     except StalePlanError as error:
         again = shlex.join(["exnihilo", "plan", named.spec, "--recipe", plan.recipe, "--out", str(path)])
-        fix = f"{again}   or give the --size of that plan"
+        fix = f"give each --size of that plan, or plan anew: {again}"
         raise StalePlanError(error.fact, context=error.context, fix=fix) from error
-    except InvalidValueError as error:
-        raise InvalidValueError(
-            error.fact, context=error.context, fix="let the factory build the model with memory, on one device"
-        ) from error
 
 
 def _facts(applied: Applied) -> dict[str, str]:

@@ -20,7 +20,9 @@ def fixes_as_options() -> Generator[None]:
         yield
     except ExnihiloError as error:
         fix = as_options(error.fix)
-        raise (error if fix == error.fix else type(error)(error.fact, context=error.context, fix=fix)) from error
+        if fix == error.fix:
+            raise
+        raise type(error)(error.fact, context=error.context, fix=fix) from error
 
 
 def as_options(fix: str) -> str:

@@ -84,7 +84,7 @@ def require_either(asked: Mapping[str, object], others: Mapping[str, object], co
     missing = [name for name, value in asked.items() if not value]
     if not compared and missing:
         raise InvalidValueError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: a plan needs both.",
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; a plan needs MODEL and --recipe.",
             context=[f"recipes: {', '.join(RECIPES)}"] if "--recipe" in missing else [],
             fix="exnihilo plan hf:gpt2 --recipe depth-scaled   or exnihilo plan --diff A.json B.json",
         )
@@ -99,7 +99,7 @@ def load_plan(path: Path) -> Plan:
     try:
         return load(path)
     except PlanFileError as error:
-        fix = f"make it anew: exnihilo plan MODEL --recipe NAME --out {shlex.quote(str(path))}"
+        fix = "exnihilo plan MODEL --recipe NAME --out plan.json"
         raise PlanFileError(error.fact, context=error.context, fix=fix) from error
 
 

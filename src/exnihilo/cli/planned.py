@@ -100,4 +100,5 @@ def _examples(rows: Sequence[Row]) -> list[str]:
         more = f" and {len(group) - count:,} more" if len(group) > count else ""
         cells.append((role, f"{len(group):,}", f"{pattern}{more}"))
     roles, counts, _ = widths_of(cells)
-    return [f"  {role:<{roles}}  {count:>{counts}}  {example}" for role, count, example in cells]
+    lines = [f"  {role:<{roles}}  {count:>{counts}}  {example}" for role, count, example in cells]
+    return [*lines, "  (--all lists each of them)"] if any(" more" in example for _, _, example in cells) else lines

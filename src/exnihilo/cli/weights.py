@@ -41,12 +41,22 @@ def require_writable(path: Path, *, force: bool) -> None:
         )
 
 
+def require_values(model: nn.Module, path: Path) -> None:
+    """Refuse a model whose state dict the format cannot hold, before anything is written to it.
+
+    Raises:
+        InvalidValueError: Something in the state dict has no values, or is no tensor and the format holds these alone.
+    """
+    for name, value in model.state_dict().items():
+        _require_value(name, value, path)
+
+
 def written(model: nn.Module, path: Path, facts: Mapping[str, str]) -> Mapping[str, str]:
     """Write a model's state dict to a file, whole or not at all.
 
     Args:
         model: Its values are written as they are.
-        path: One that ``require_writable`` let pass.
+        path: One that ``require_writable`` and ``require_values`` let pass.
         facts: How the values came to be, for the header of a safetensors file.
 
     Returns:
@@ -54,12 +64,9 @@ def written(model: nn.Module, path: Path, facts: Mapping[str, str]) -> Mapping[s
         own format keeps both.
 
     Raises:
-        InvalidValueError: Something in the state dict has no values, or none that the format can hold.
         OutputError: The file cannot be written.
     """
     state: dict[str, Any] = model.state_dict()
-    for name, value in state.items():
-        _require_values(name, value, path)
     if path.suffix == PT:
         written_whole(path, lambda aside: torch.save(state, aside))
         return {}
@@ -97,7 +104,7 @@ def unshared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, others
 
 
-def _require_values(name: str, value: object, path: Path) -> None:
+def _require_value(name: str, value: object, path: Path) -> None:
     if not isinstance(value, Tensor):
         if path.suffix == PT:
             return
