@@ -11,7 +11,7 @@ _HEAD = ("parameter", "law", "promised", "std", "mean", "largest")
 
 
 def plan_lines(plan: Plan, columns: int, *, everything: bool = False) -> list[str]:
-    """The plan as lines of at most this width, apart from names that are longer.
+    """The plan as lines of this width at most, apart from names and laws that are longer: these are never broken.
 
     Rows with one reason stand together below it; names that differ in their numbers alone share a line.
 
