@@ -29,6 +29,18 @@ DryRun = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")]
 
 
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="my_model.py:build, package.module:build, hf:gpt2 or timm:resnet50.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="[NAME=]SHAPE[:DTYPE]", help="What the model is called with: 2x3x224x224."),
+]
+Sizes = Annotated[
+    list[str] | None, typer.Option("--size", metavar="NAME=VALUE", help="What the model is built with: n_layer=2.")
+]
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"exnihilo {__version__}")
@@ -93,6 +105,84 @@ def study(
             dry_run=dry_run,
             as_json=as_json,
         )
+
+
+@app.command("read")
+def read(model: Model, inputs: Inputs = None, sizes: Sizes = None, as_json: AsJson = False) -> None:
+    """Read a model's structure from what it computes: roles of parameters, residual branches, attention."""
+    with outcomes_shown():
+        from exnihilo.cli.read import ask_read  # imports torch, for which --help need not wait
+
+        ask_read(model, inputs=inputs or (), sizes=sizes or (), as_json=as_json)
+
+
+@app.command("plan")
+def plan(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As `exnihilo read` takes it.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="As `exnihilo recipes` lists them, or he(mode=fan_out).")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATTERN=SCHEME", help="Another law: head.*=zeros, role:HEAD=normal(std=0.01)."),
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Parameters to leave as they are, whatever else says.")
+    ] = None,
+    inputs: Inputs = None,
+    sizes: Sizes = None,
+    out: Annotated[Path | None, typer.Option(help="Save the plan here, for `exnihilo apply`.")] = None,
+    compared: Annotated[
+        tuple[Path, Path] | None, typer.Option("--diff", metavar="A.json B.json", help="Compare two saved plans.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List each kept parameter too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a model's initialization as a table to review; nothing is written to a model."""
+    with outcomes_shown():
+        from exnihilo.cli.plan import ask_diff, ask_plan, require_either  # as above
+
+        asked = {"MODEL": model, "--recipe": recipe}
+        others = {"--set": overrides, "--keep": keep, "--input": inputs, "--size": sizes, "--out": out}
+        require_either(asked, others, compared)
+        if compared is not None:
+            ask_diff(*compared, as_json=as_json)
+            return
+        ask_plan(
+            model or "",
+            recipe=recipe or "",
+            overrides=overrides or (),
+            keep=keep or (),
+            inputs=inputs or (),
+            sizes=sizes or (),
+            out=out,
+            everything=everything,
+            as_json=as_json,
+        )
+
+
+@app.command("apply")
+def apply(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.json", help="From `exnihilo plan --out`.")],
+    model: Model,
+    seed: Annotated[int, typer.Option(help="One seed gives equal bits.")],
+    out: Annotated[Path, typer.Option(help="The state dict: weights.safetensors or weights.pt.")],
+    sizes: Sizes = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a model, initialize it as a plan says, and write its state dict to a file."""
+    with outcomes_shown():
+        from exnihilo.cli.apply import ask_apply  # as above
+
+        ask_apply(plan, model, seed=seed, sizes=sizes or (), out=out, force=force, as_json=as_json)
+
+
+@app.command("recipes")
+def recipes() -> None:
+    """List the recipes that a plan can follow."""
+    with outcomes_shown():
+        from exnihilo.cli.recipes import ask_recipes  # as above
+
+        ask_recipes()
 
 
 def main() -> None:

@@ -38,17 +38,18 @@ def require_modules(what: str, modules: Mapping[str, str], *, extra: str) -> Non
     Raises:
         MissingExtraError: Some of them are missing, or torchvision is broken.
     """
-    missing = [package for module, package in modules.items() if not _is_installed(module)]
+    missing = [package for module, package in modules.items() if not is_installed(module)]
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(
             f"{what} needs {', '.join(missing)}, which {are} not installed.", fix=f"pip install 'exnihilo[{extra}]'"
         )
-    if extra != "lab" and _is_installed("torchvision"):
+    if extra != "lab" and is_installed("torchvision"):
         _require_torchvision(what)
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
     try:
         return find_spec(module) is not None
     except ValueError:  # already imported, by something that gave it no specification
@@ -67,8 +68,7 @@ def _require_torchvision(what: str) -> None:
                 f"torchvision says: {type(error).__name__}: {str(error).strip().splitlines()[0]}",
                 f"torch is {version('torch')}; a torchvision built for another torch fails like that",
             ],
-            fix="install the torchvision that matches torch, from the same index: for the CPU build,"
-            " pip install --force-reinstall torchvision --index-url https://download.pytorch.org/whl/cpu",
+            fix="pip install --force-reinstall torchvision --index-url URL   from the index that PyTorch's site names",
         ) from error
 
 

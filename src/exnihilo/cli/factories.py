@@ -6,6 +6,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -15,8 +16,8 @@ from torch import nn
 from exnihilo.errors import ExnihiloError, InvalidValueError, UnknownNameError
 
 
-def model_made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> tuple[nn.Module, Any]:
-    """The model of a factory, and its example input, None where there is none beside it.
+def model_made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> tuple[nn.Module, Callable[[], Any]]:
+    """The model of a factory, and what makes its example input: None where there is none beside it.
 
     Args:
         source: A Python file, or a module that can be imported from here.
@@ -30,9 +31,10 @@ def model_made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> tuple[
     module = _module(source)
     made = _made(module, source, factory, sizes)
     if isinstance(made, tuple) and len(cast("tuple[Any, ...]", made)) == 2:
-        model, example = cast("tuple[Any, Any]", made)
+        model, given = cast("tuple[Any, Any]", made)
+        example = partial(_same, given)
     else:
-        model, example = made, _beside(module, source)
+        model, example = made, partial(_beside, module, source)
     if not isinstance(model, nn.Module):
         raise InvalidValueError(
             f"'{factory}' of '{source}' makes a {type(model).__name__}; it must make a torch.nn.Module.",
@@ -40,6 +42,10 @@ def model_made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> tuple[
             fix=f"return the model:   def {factory}(): return Net()",
         )
     return model, example
+
+
+def _same(given: Any) -> Any:
+    return given
 
 
 def _module(source: str) -> ModuleType:
@@ -117,7 +123,7 @@ def _guarded(call: Callable[[], Any], what: str) -> Any:
         return call()
     except ExnihiloError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a guard may end the process with its own arguments
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
         lines = [f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}" for frame in own[-1:]]
         if isinstance(error, SyntaxError):

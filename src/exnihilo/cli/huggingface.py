@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -26,8 +27,8 @@ _CLASSES = (
 _BATCH, _TOKENS, _SAMPLES = 2, 16, 16000  # rows, words of text, and a second of sound
 
 
-def model_of_type(kind: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tuple[nn.Module, Any]:
-    """The model of a configuration's defaults, and an example input made from the configuration.
+def model_of_type(kind: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tuple[nn.Module, Callable[[], Any]]:
+    """The model of a configuration's defaults, and what makes its example input from the configuration.
 
     Args:
         kind: The model type, such as ``"gpt2"``; a Hub id needs the network and is refused.
@@ -52,7 +53,7 @@ def model_of_type(kind: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tupl
         auto = next((name for name, known in _CLASSES if kind in getattr(modeling_auto, known)), auto)
     make = getattr(transformers, auto).from_config
     model = built(f"hf:{kind}", sizes, lambda: make(config), on_meta=on_meta)
-    return model, _example(model, config)
+    return model, partial(_example, model, config)
 
 
 def _unknown_type(kind: str, known: list[str]) -> UnknownNameError:

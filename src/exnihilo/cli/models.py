@@ -1,7 +1,9 @@
 """Models named on the command line."""
 
 import ast
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import nn
 
 from exnihilo.cli.inputs import EXAMPLE, example_of
 from exnihilo.errors import InvalidValueError
+from exnihilo.structure.records import Structure
 
 FORMS = (
     "my_model.py:build       a function, class or model in a file",
@@ -20,10 +23,17 @@ FORMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A model that was named, and what it is called with; None where nothing says so."""
+    """A model that was named.
 
+    Args:
+        spec: Its name, one of ``FORMS``.
+        model: With random weights.
+        example: Makes what it is called with; None where nothing says so.
+    """
+
+    spec: str
     model: nn.Module
-    example: Any
+    example: Callable[[], Any]
 
 
 def model_named(spec: str, *, sizes: Sequence[str] = (), inputs: Sequence[str] = (), on_meta: bool = True) -> Named:
@@ -45,28 +55,51 @@ def model_named(spec: str, *, sizes: Sequence[str] = (), inputs: Sequence[str] =
         raise InvalidValueError(
             f"'{spec}' names no model.", context=["a model is named as one of:", *FORMS], fix="exnihilo read hf:gpt2"
         )
-    example = example_of(inputs) if inputs else None
-    with undisturbed():
-        model, own = _made(source, name, dict(map(_size, sizes)), on_meta=on_meta)
-    return Named(model=model, example=own if example is None else example)
+    given = example_of(inputs) if inputs else None
+    asked = _sizes(sizes)
+    with undisturbed(), printed_aside():
+        model, own = _made(source, name, asked, on_meta=on_meta)
+    return Named(spec=spec, model=model, example=own if given is None else lambda: given)
 
 
-def require_example(named: Named, spec: str) -> Any:
-    """The example of a named model.
+def example_for(named: Named) -> Any:
+    """What a named model is called with.
 
     Raises:
-        InvalidValueError: Nothing says what the model is called with.
+        InvalidValueError: Nothing says so.
     """
-    if named.example is None:
+    from exnihilo.structure.randomness import undisturbed  # as above
+
+    with undisturbed(), printed_aside():
+        example = named.example()
+    if example is None:
         raise InvalidValueError(
-            f"Nothing says what '{spec}' is called with.",
+            f"Nothing says what '{named.spec}' is called with.",
             context=["a model is read by running it once, on an input of the right shape"],
             fix=f"add {EXAMPLE}; or let the factory return (model, example), or define example() beside it",
         )
-    return named.example
+    return example
 
 
-def _made(source: str, name: str, sizes: dict[str, Any], *, on_meta: bool) -> tuple[nn.Module, Any]:
+def structure_of(named: Named) -> Structure:
+    """What ``read`` says of a named model.
+
+    Raises:
+        ExnihiloError: Nothing says what it is called with, or it cannot be read.
+    """
+    from exnihilo.structure.reader import read  # only who reads a model pays for the import
+
+    example = example_for(named)
+    with printed_aside():
+        return read(named.model, example)
+
+
+def printed_aside() -> AbstractContextManager[object]:
+    """What a model's own code prints goes to standard error: standard output holds the command's answer alone."""
+    return redirect_stdout(sys.stderr)
+
+
+def _made(source: str, name: str, sizes: dict[str, Any], *, on_meta: bool) -> tuple[nn.Module, Callable[[], Any]]:
     if source == "hf":
         from exnihilo.cli.huggingface import model_of_type
 
@@ -78,6 +111,13 @@ def _made(source: str, name: str, sizes: dict[str, Any], *, on_meta: bool) -> tu
     from exnihilo.cli.factories import model_made_by
 
     return model_made_by(source, name, sizes)
+
+
+def _sizes(texts: Sequence[str]) -> dict[str, Any]:
+    sizes = dict(map(_size, texts))
+    if len(sizes) < len(texts):
+        raise InvalidValueError(f"The sizes {', '.join(texts)} name one twice.", fix="give each --size once")
+    return sizes
 
 
 def _size(text: str) -> tuple[str, Any]:

@@ -16,16 +16,25 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def outcomes_shown(out: Path) -> Generator[None]:
-    """Errors of ours are shown without a traceback and exit with 2; Ctrl-C says how to go on and exits with 130."""
+def outcomes_shown(out: Path | None = None) -> Generator[None]:
+    """Errors of ours are shown without a traceback and exit with 2; Ctrl-C says how to go on and exits with 130.
+
+    Args:
+        out: The folder of the ledger that resumes; None for a command that begins anew.
+    """
     try:
         yield
     except ExnihiloError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as interrupt:
-        ledger = out / LEDGER
-        kept = f"Finished runs are kept in {ledger}." if ledger.exists() else "No run was finished."
         again = shlex.join(["exnihilo", *sys.argv[1:]])
-        print(f"\nInterrupted. {kept}\n  Continue with: {again}", file=sys.stderr)
+        print(f"\nInterrupted. {_kept(out)}\n  Continue with: {again}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _kept(out: Path | None) -> str:
+    if out is None:
+        return "Nothing was written."
+    ledger = out / LEDGER
+    return f"Finished runs are kept in {ledger}." if ledger.exists() else "No run was finished."

@@ -14,8 +14,8 @@ from exnihilo.cli.inputs import tensor_of
 from exnihilo.errors import UnknownNameError
 
 
-def model_of_timm(name: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tuple[nn.Module, Tensor]:
-    """A model by its name in timm, and a batch of two images of the size that it was made for.
+def model_of_timm(name: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """A model by its name in timm, and what makes a batch of two images of the size that it was made for.
 
     Args:
         name: Such as ``"resnet50"``.
@@ -39,8 +39,12 @@ def model_of_timm(name: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tupl
         )
     make: Callable[[], nn.Module] = partial(timm.create_model, name, pretrained=False, **sizes)
     model = built(f"timm:{name}", sizes, make, on_meta=on_meta)
+    return model, partial(_images, model, sizes)
+
+
+def _images(model: nn.Module, sizes: Mapping[str, Any]) -> Tensor:
     channels, *sides = getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))
     # Sizes that the caller changed are not in the model's own configuration.
     side = sizes.get("img_size")
     sides = sides if side is None else [side, side] if isinstance(side, int) else side
-    return model, tensor_of((2, sizes.get("in_chans", channels), *sides))
+    return tensor_of((2, sizes.get("in_chans", channels), *sides))

@@ -1,0 +1,67 @@
+"""``exnihilo apply``: from a plan and a seed to a file of weights."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from exnihilo.cli.models import Named, model_named
+from exnihilo.cli.plan import load_plan
+from exnihilo.cli.planned import applied_lines
+from exnihilo.cli.shown import columns_of, console, fold, printed
+from exnihilo.cli.weights import SAFETENSORS, require_values, require_writable, written
+from exnihilo.errors import StalePlanError
+from exnihilo.fills import Key
+from exnihilo.plain import to_plain
+from exnihilo.plans.apply import apply
+from exnihilo.plans.records import Applied, Plan
+from exnihilo.version import __version__
+
+
+def ask_apply(path: Path, spec: str, *, seed: int, sizes: Sequence[str], out: Path, force: bool, as_json: bool) -> None:
+    """Build the model, write to it what the plan assigns, and its state dict to a file."""
+    require_writable(out, force=force)
+    Key(seed, "seed")  # refuses a seed out of range before a model is built
+    plan = load_plan(path)
+    named = model_named(spec, sizes=sizes, on_meta=False)
+    require_values(named.model, out)
+    applied = _applied(plan, path, named, seed)
+    left_out = written(named.model, out, _facts(applied))
+    if as_json:
+        print(json.dumps({**to_plain(applied), "file": str(out)}, indent=1, ensure_ascii=False))
+        return
+    to = console()
+    columns = columns_of(to)
+    printed(to, [*applied_lines(applied, columns), "", *fold(f"Written to {out}. To load it:", columns)])
+    printed(to, [f"  {_loading(out, left_out)}", *_said_of(left_out, columns)])
+
+
+def _applied(plan: Plan, path: Path, named: Named, seed: int) -> Applied:
+    try:
+        return apply(plan, named.model, seed)
+    except StalePlanError as error:
+        again = shlex.join(["exnihilo", "plan", named.spec, "--recipe", plan.recipe, "--out", str(path)])
+        fix = f"give each --size of that plan, or plan anew: {again}"
+        raise StalePlanError(error.fact, context=error.context, fix=fix) from error
+
+
+def _facts(applied: Applied) -> dict[str, str]:
+    return {
+        "exnihilo.version": __version__,
+        "exnihilo.plan": applied.plan,
+        "exnihilo.recipe": applied.recipe,
+        "exnihilo.seed": str(applied.seed),
+    }
+
+
+def _loading(out: Path, left_out: Mapping[str, str]) -> str:
+    if out.suffix != SAFETENSORS:
+        return f'model.load_state_dict(torch.load("{out}"))'
+    if left_out:
+        return f'safetensors.torch.load_model(model, "{out}")'
+    return f'model.load_state_dict(safetensors.torch.load_file("{out}"))'
+
+
+def _said_of(left_out: Mapping[str, str], columns: int) -> list[str]:
+    lines = [f"  {name} is {first}: one tensor, in the file once" for name, first in left_out.items()]
+    return [piece for line in lines for piece in fold(line, columns)]
