@@ -15,7 +15,7 @@ export OMP_NUM_THREADS := 1
 # Tests of one file share a process, and so what its fixtures made, such as the whole quick report.
 PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: setup report test slow lint readme benchmarks clean
+.PHONY: setup report test slow lint readme benchmarks clean docs
 
 setup: $(VENV)/.complete
 
@@ -39,6 +39,9 @@ lint: setup ## style, format, types
 
 readme: setup ## writes the outputs that README.md shows
 	@$(BIN)/python scripts/write_readme.py
+
+docs: setup ## writes the pages that repeat the code: docs/recipes/ and docs/roles.md
+	@$(BIN)/python scripts/write_docs.py
 
 benchmarks: setup ## writes the figures that docs/benchmarks.md shows; on an idle machine
 	@$(BIN)/python scripts/write_benchmarks.py

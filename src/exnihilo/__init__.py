@@ -34,8 +34,7 @@ __all__ += ["Structure", "Study", "Task", "Verdict", "__version__", "apply", "ce
 __all__ += ["from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes", "scheme_named"]
 __all__ += ["study", "survived", "xavier_normal"]
 
-# Where each public name lives. They are imported on first use: the records and the report need no torch.
-_HOMES = {
+_HOMES = {  # where each name lives; imported on first use, since the records and the report need no torch
     "fills": ("Key",),
     "lab.ask": ("Outcome", "study"),
     "lab.records": ("Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),

@@ -24,25 +24,25 @@ class Role(StrEnum):
     EMBEDDING = "EMBEDDING"  # rows looked up by the input, or learned tokens put beside it
     POSITION = "POSITION"  # added or looked up by place, whatever the input
     STEM = "STEM"  # the first map of an input
-    HIDDEN = "HIDDEN"
-    QUERY = "QUERY"
-    KEY = "KEY"
-    VALUE = "VALUE"
+    HIDDEN = "HIDDEN"  # a map between other maps
+    QUERY = "QUERY"  # makes the queries of an attention
+    KEY = "KEY"  # makes the keys of an attention
+    VALUE = "VALUE"  # makes the values of an attention
     ATTENTION_OUT = "ATTENTION_OUT"  # the map behind an attention that ends no residual branch
     GATE = "GATE"  # the factor of a gated map that passes an activation
-    UP = "UP"  # the other factor
+    UP = "UP"  # the other factor of a gated map
     RESIDUAL_OUT = "RESIDUAL_OUT"  # the last linear map of a residual branch
     HEAD = "HEAD"  # the last map to an output
     MODULATION = "MODULATION"  # makes scales, shifts or gates for activations from a condition
     ROUTER = "ROUTER"  # chooses experts
     ADAPTER = "ADAPTER"  # a low-rank path beside a map
-    RECURRENT = "RECURRENT"
-    NORM_SCALE = "NORM_SCALE"
-    NORM_SHIFT = "NORM_SHIFT"
+    RECURRENT = "RECURRENT"  # a weight of a recurrent module
+    NORM_SCALE = "NORM_SCALE"  # the scale of a norm, or the magnitude of a normalized weight
+    NORM_SHIFT = "NORM_SHIFT"  # the shift of a norm
     BRANCH_SCALE = "BRANCH_SCALE"  # multiplies a residual branch at its end
     SCALE = "SCALE"  # multiplies activations elsewhere, such as a temperature
-    BIAS = "BIAS"
-    UNKNOWN = "UNKNOWN"
+    BIAS = "BIAS"  # added to the output of a map, or to activations
+    UNKNOWN = "UNKNOWN"  # no operation reads it, or none of a known kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,32 @@
+"""The pages that repeat the code are what the script would write, and it says so when they are not."""
+
+import importlib.util
+import subprocess
+import sys
+
+import imports
+
+SCRIPT = imports.ROOT / "scripts" / "write_docs.py"
+
+
+def script():
+    specification = importlib.util.spec_from_file_location("write_docs", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_current():
+    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_section_of_a_docstring_is_on_its_page():
+    page = script().recipe_page("zero-residual")
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        *("## Rule", "## Promise", "## Fails when", "## Refuses", "## Example", "## References"),
+        "## For a small Llama",
+    ]
+    assert "closes a residual branch" in page
+    assert "``" not in page.replace("```", "")
