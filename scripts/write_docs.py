@@ -19,7 +19,6 @@ from models import llama, resnet  # noqa: E402  # the examples are found through
 from exnihilo.errors import ExnihiloError  # noqa: E402
 from exnihilo.plans.make import plan  # noqa: E402
 from exnihilo.recipes.named import RECIPES, recipes  # noqa: E402
-from exnihilo.structure.folding import folded  # noqa: E402
 from exnihilo.structure.reader import read  # noqa: E402
 from exnihilo.structure.records import Branch, Role, Structure  # noqa: E402
 
@@ -44,7 +43,7 @@ def index() -> str:
     lines = [f"- [`{name}`]({name}.md): {line}" for name, line in recipes().items()]
     intro = [
         "A recipe is a law for a whole model: it gives each parameter a scheme by its role, or keeps it.",
-        "It is named with its options, such as `depth-scaled(per=layer)`, in `xn.plan(model, ...)` and after `--recipe`.",
+        "It is named with its options, such as `depth-scaled(per=layer)`, in `xn.plan` and after `--recipe`.",
     ]
     return "\n".join([MADE, "# Recipes", "", *intro, "", *lines, ""])
 
@@ -96,7 +95,7 @@ def roles_page(structures: Mapping[str, Structure]) -> str:
         "# Roles",
         "",
         "A role says what a parameter does in its model.",
-        "It is read from one run of a copy of the model, from the operations that read the parameter and where their results go.",
+        "It is read from one run of a copy of the model: which operations read it, and where their results go.",
         "No name decides it: with every submodule renamed the roles are the same.",
         "Each parameter of a `Structure` carries the evidence for its role, and a recipe assigns its laws by role.",
         "",
@@ -106,7 +105,7 @@ def roles_page(structures: Mapping[str, Structure]) -> str:
         "",
         "`RESIDUAL_OUT` is the last linear map of a branch.",
         "What makes the branch's output zero may be a norm or a scale behind it: a branch's `outputs` name that.",
-        "In the drawings each kind of branch stands once, with how many there are of it; the dotted line is its shortcut.",
+        "In the drawings each kind of branch stands once, with how many there are; the dotted line is its shortcut.",
     ]
     for title, structure in structures.items():
         lines += ["", f"## The structure of {title}", "", *drawing(structure), "", "```text", str(structure), "```"]
