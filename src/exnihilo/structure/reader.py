@@ -16,7 +16,7 @@ from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
 from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
-from exnihilo.structure.weights import Weights, map_layout
+from exnihilo.structure.weights import Weight, Weights, map_layout
 
 _UNUSED = "no operation of this run reads it"
 
@@ -67,7 +67,7 @@ def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Ju
     kept = [i for i, tail in enumerate(tails) if junctions[i].kind == "identity" or not tail.is_open]
     junctions, tails = [junctions[i] for i in kept], [tails[i] for i in kept]
     branches = branches_of(graph, sites, junctions, tails)
-    found = attention_of(graph, sites, [site for tail in tails for site in tail.maps])
+    found = attention_of(graph, sites, list({site.op.index: site for tail in tails for site in tail.maps}.values()))
     given = roles_of(graph, sites, junctions, branches, found, made.recording.recurrent)
     facts = _Facts(model, graph, sites, found, given, used, made.recording.reached)
     structure = Structure(
@@ -143,7 +143,8 @@ class _Facts:
             slices=slices if len(slices) > 1 else (),
             follows=given.follows,
             activation=self._activation(site),
-            offset=site.weight.offset if site is not None and site.weight is not None else 0.0,
+            offset=_offset(site.weight) if site is not None else 0.0,
+            computed=site is not None and site.kind is Kind.MAP and site.weight is not None and site.weight.computed,
         )
 
     def _activation(self, site: Site | None) -> str | None:
@@ -179,6 +180,11 @@ class _Facts:
         if leaf.startswith("bias"):
             return Given(Role.NORM_SHIFT if is_norm else Role.BIAS, evidence)
         return Given(Role.NORM_SCALE if is_norm and leaf == "weight" else Role.UNKNOWN, evidence)
+
+
+def _offset(weight: Weight | None) -> float:
+    """What stands beside the parameter itself, so that its negative makes the sum zero."""
+    return weight.offset / weight.scale if weight is not None and weight.scale else 0.0
 
 
 def _packed(layout: Layout, slices: tuple[Slice, ...]) -> Layout:
