@@ -16,8 +16,11 @@ from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
 from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
-from exnihilo.structure.weights import Weight, Weights, map_layout
+from exnihilo.structure.weights import Weight, Weights, guessed_layout, map_layout
 
+_MAPS = frozenset(
+    {Role.STEM, Role.HIDDEN, Role.QUERY, Role.KEY, Role.VALUE, Role.HEAD, Role.ADAPTER, Role.UP, Role.GATE}
+)
 _UNUSED = "no operation of this run reads it"
 
 
@@ -155,18 +158,18 @@ class _Facts:
     def _layout(self, path: str, tensor: Tensor, site: Site | None, role: Role) -> Layout:
         shape = tuple(tensor.shape)
         if role is Role.RECURRENT or site is None:
-            return self._layout_of_owner(path, shape)
+            return self._layout_of_owner(path, shape, role)
         if site.kind is Kind.MAP and site.weight is not None:
             return map_layout(self._graph, site.op, site.weight, is_second=site.is_second)
         if site.kind is Kind.LOOKUP and len(shape) == 2:
             return Layout.embedding(*shape)
         return Layout.vector(*shape)
 
-    def _layout_of_owner(self, path: str, shape: tuple[int, ...]) -> Layout:
+    def _layout_of_owner(self, path: str, shape: tuple[int, ...], role: Role) -> Layout:
         try:
             return Layout.of(self._model, path)
         except LayoutError:
-            return Layout.vector(*shape)
+            return guessed_layout(shape) if role in _MAPS else Layout.vector(*shape)
 
     def _by_owner(self, path: str, tensor: Tensor) -> Given:
         """The role of a parameter that no operation reads, as far as its module's class tells."""

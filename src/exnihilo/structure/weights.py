@@ -51,6 +51,7 @@ class Weight:
         computed: More than views, copies, a factor and an offset lie between.
         others: Further parameters that it was computed from, and how.
         factor: Of a computed weight that is a product of parameters: the smallest of them.
+        is_product: It is one of several matrices multiplied with each other.
         keeps_zero: Zeros in the parameter make what was read zero, whatever else it was computed from.
     """
 
@@ -62,6 +63,7 @@ class Weight:
     factor: str | None = None
     scale: float = 1.0
     keeps_zero: bool = True
+    is_product: bool = False
 
 
 class Weights:
@@ -140,7 +142,7 @@ class Weights:
         bias = op.arg(place) if place is not None else None
         others: dict[str, Other] = {}
         for i, weight in enumerate(found):
-            how: How = "bias" if len(read) == len(found) and read[i] == bias else _how(op)
+            how: How = "bias" if len(read) == len(found) and read[i] == bias else _how(op, weight)
             own = () if i == main else (Other(weight.name, how),)
             others |= {other.name: other for other in (*own, *weight.others) if other.name != found[main].name}
         is_one = len({weight.name for weight in found}) == 1
@@ -152,6 +154,7 @@ class Weights:
             others=tuple(others.values()),
             seen=self._like(found[main], value),
             factor=(smallest.factor or smallest.name) if is_product else found[main].factor,
+            is_product=op.name in MAPS or (is_one and found[main].is_product),
             keeps_zero=found[main].keeps_zero and (is_one or is_product) and op.name in _KEEPS_ZERO,
         )
 
@@ -176,10 +179,10 @@ def _scaled(weight: Weight, op: Op) -> Weight:
     return replace(weight, scale=weight.scale * factor, offset=weight.offset * factor)
 
 
-def _how(op: Op) -> How:
+def _how(op: Op, weight: Weight) -> How:
     if op.name in _MULTIPLIES:
         return "factor"
-    if op.name in MAPS:
+    if op.name in MAPS or weight.is_product:
         return "product"
     return "beside" if op.name in ("cat", "stack") else "sum"
 
@@ -220,13 +223,13 @@ def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layo
     if op.name == "_trilinear" and len(shape) == 3:
         return Layout.bilinear(*shape)
     if weight.seen is None or weight.seen.dim() < 2:
-        return _guessed(shape)
+        return guessed_layout(shape)
     last, before = weight.seen.dim() - 1, weight.seen.dim() - 2
     out, in_ = (last, before) if is_second else (before, last)
     out_dims, in_dims = (_dims(shape, weight.seen, dim) for dim in (out, in_))
     rest = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims and shape[dim] > 1)
     if not out_dims or not in_dims or set(out_dims) & set(in_dims) or len(rest) > 1:
-        return _guessed(shape)
+        return guessed_layout(shape)
     ones = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims + rest)
     return Layout(
         kind="packed" if rest else "linear",
@@ -238,7 +241,7 @@ def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layo
     )
 
 
-def _guessed(shape: tuple[int, ...]) -> Layout:
+def guessed_layout(shape: tuple[int, ...]) -> Layout:
     """PyTorch's own order where the dims cannot be followed: out first."""
     if len(shape) < 2:
         return Layout.vector(*shape)
