@@ -189,6 +189,32 @@ def test_wrapped_models_have_the_plan_of_the_model_itself():
     assert list(live_parameters(nn.DataParallel(inner))) == [row.parameter for row in plain.rows]
 
 
+def test_two_parameters_that_share_memory_are_refused_with_the_way_to_tie_them():
+    model = Net()
+    model.head.weight = nn.Parameter(torch.zeros(11, 8))
+    made = xn.plan(model, "zero-head", example=TOKENS)
+    model.head.weight.data = model.embed.weight.data
+    before = state(model)
+    with pytest.raises(InvalidValueError, match=r"'embed\.weight' and 'head\.weight' .* share memory") as caught:
+        xn.plan(model, "zero-head", example=TOKENS)
+    assert caught.value.fix == "model.head.weight = model.embed.weight"
+    with pytest.raises(InvalidValueError, match="share memory"):
+        xn.apply(made, model, seed=0)
+    assert same(before, state(model))
+
+
+def test_parameters_that_lie_side_by_side_in_one_storage_are_no_tie():
+    model, flat = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)), torch.zeros(32)
+    model[0].weight = nn.Parameter(flat[:16].view(4, 4))
+    model[1].weight = nn.Parameter(flat[16:].view(4, 4))
+    assert xn.initialize(model, "constant(value=1)", torch.zeros(1, 4), seed=0).num_tied == 0
+    assert flat.all()
+    model[1].weight = nn.Parameter(flat[15:31].view(4, 4))
+    with pytest.raises(InvalidValueError, match="share memory") as caught:
+        xn.plan(model, "zeros", example=torch.zeros(1, 4))
+    assert caught.value.fix == "model[1].weight = model[0].weight"
+
+
 # The table.
 
 

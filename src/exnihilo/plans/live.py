@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+import torch
 from torch import nn
 
-from exnihilo.errors import StalePlanError
+from exnihilo.errors import InvalidValueError, StalePlanError
 from exnihilo.plans.records import Row
 from exnihilo.structure.folding import folded
 from exnihilo.structure.names import canonical_names
@@ -25,6 +28,45 @@ def ties(live: Mapping[str, nn.Parameter]) -> dict[str, str | None]:
         name: None if owners.setdefault(id(parameter), name) == name else owners[id(parameter)]
         for name, parameter in live.items()
     }
+
+
+def require_separate(live: Mapping[str, nn.Parameter]) -> None:
+    """Raise InvalidValueError where two parameters share memory: a write to the one would be a write to the other.
+
+    One parameter under two names is a tie, and no such case. Tensors without memory of their own cannot be told.
+    """
+    by_storage: dict[int, list[tuple[int, int, str]]] = {}
+    for name, parameter in {id(parameter): (name, parameter) for name, parameter in reversed(live.items())}.values():
+        if _has_memory(parameter):
+            start = parameter.storage_offset() * parameter.element_size()
+            end = start + _extent(parameter) * parameter.element_size()
+            by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append((start, end, name))
+    for spans in by_storage.values():
+        for (_, end, first), (start, _, second) in pairwise(sorted(spans)):
+            if start < end:
+                order = list(live)
+                owner, other = sorted((first, second), key=order.index)
+                raise InvalidValueError(
+                    f"'{owner}' and '{other}' are two parameters that share memory: what is written to the one "
+                    "would change the other.",
+                    context=["a tie is one parameter under two names; sharing through .data is not seen as one"],
+                    fix=f"{_written_out(other)} = {_written_out(owner)}",
+                )
+
+
+def _written_out(name: str) -> str:
+    return re.sub(r"\.(\d+)(?=\.)", r"[\1]", f"model.{name}")
+
+
+def _has_memory(parameter: nn.Parameter) -> bool:
+    # A wrapper such as a sharded tensor passes for a Parameter, yet its class is none, and its storage is empty.
+    is_plain = nn.Parameter in type(parameter).__mro__ and parameter.layout is torch.strided
+    return is_plain and parameter.numel() > 0 and parameter.untyped_storage().device.type != "meta"
+
+
+def _extent(parameter: nn.Parameter) -> int:
+    """Entries of the storage from the first to the last that the parameter holds."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
 
 
 def dtype_name(parameter: nn.Parameter) -> str:
