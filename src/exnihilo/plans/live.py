@@ -74,16 +74,19 @@ def dtype_name(parameter: nn.Parameter) -> str:
     return str(parameter.dtype).removeprefix("torch.")
 
 
-def fingerprint(name: str, shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+def fingerprint(name: str, shape: tuple[int, ...], dtype: str, tied_to: str | None, *, frozen: bool) -> str:
     """Sixteen hex digits of what must be so when a plan is applied; not of the values."""
-    told = json.dumps([name, shape, dtype, tied_to])
+    told = json.dumps([name, shape, dtype, tied_to, frozen])
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def live_fingerprints(live: Mapping[str, nn.Parameter]) -> dict[str, str]:
     """The fingerprint of each parameter as it is now."""
     tied = ties(live)
-    return {name: fingerprint(name, tuple(p.shape), dtype_name(p), tied[name]) for name, p in live.items()}
+    return {
+        name: fingerprint(name, tuple(p.shape), dtype_name(p), tied[name], frozen=not p.requires_grad)
+        for name, p in live.items()
+    }
 
 
 def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn.Parameter]) -> None:
@@ -93,15 +96,13 @@ def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn
     differing: list[tuple[str, str]] = []
     for row in rows:
         if row.parameter not in now:
-            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now missing"))
+            differing.append((row.parameter, f"planned {_planned(row)}, now missing"))
         elif now[row.parameter] != row.fingerprint:
-            parameter = live[row.parameter]
-            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[row.parameter])
-            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now {found}"))
+            found = _found(live[row.parameter], tied[row.parameter])
+            differing.append((row.parameter, f"planned {_planned(row)}, now {found}"))
     for name, parameter in live.items():
         if name not in planned:
-            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[name])
-            differing.append((name, f"not planned, now {found}"))
+            differing.append((name, f"not planned, now {_found(parameter, tied[name])}"))
     if differing:
         count = f"{len(differing)} parameter differs" if len(differing) == 1 else f"{len(differing)} parameters differ"
         lines = folded(differing, lambda entry: entry[0], lambda entry: entry[1])
@@ -112,6 +113,14 @@ def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn
         )
 
 
-def _facts(shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+def _planned(row: Row) -> str:
+    return _facts(row.shape, row.dtype, row.tied_to, frozen=row.frozen)
+
+
+def _found(parameter: nn.Parameter, tied_to: str | None) -> str:
+    return _facts(tuple(parameter.shape), dtype_name(parameter), tied_to, frozen=not parameter.requires_grad)
+
+
+def _facts(shape: tuple[int, ...], dtype: str, tied_to: str | None, *, frozen: bool) -> str:
     tie = f" tied to '{tied_to}'" if tied_to else ""
-    return f"{shape} {dtype}{tie}"
+    return f"{shape} {dtype}{tie}{' frozen' if frozen else ''}"

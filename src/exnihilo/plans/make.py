@@ -179,7 +179,10 @@ def _row(parameter: Parameter, assigned: Mapping[str, Assignment]) -> Row:
         "dtype": parameter.dtype,
         "tied_to": parameter.tied_to,
         "layout": parameter.layout,
-        "fingerprint": fingerprint(parameter.name, parameter.shape, parameter.dtype, parameter.tied_to),
+        "frozen": parameter.frozen,
+        "fingerprint": fingerprint(
+            parameter.name, parameter.shape, parameter.dtype, parameter.tied_to, frozen=parameter.frozen
+        ),
     }
     if parameter.tied_to is not None:
         return Row(action="tied", reason=f"the same tensor as {parameter.tied_to}", **facts)
