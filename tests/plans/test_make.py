@@ -6,7 +6,7 @@ from planned_models import TOKENS, Net, same, state
 from torch import nn
 
 import exnihilo as xn
-from exnihilo.errors import InvalidValueError, LayoutError, StalePlanError, UnknownNameError
+from exnihilo.errors import InvalidValueError, LayoutError, ReadError, StalePlanError, UnknownNameError
 from exnihilo.plans.live import live_parameters
 from exnihilo.recipes.default import Default
 from exnihilo.recipes.he import He
@@ -213,6 +213,27 @@ def test_parameters_that_lie_side_by_side_in_one_storage_are_no_tie():
     with pytest.raises(InvalidValueError, match="share memory") as caught:
         xn.plan(model, "zeros", example=torch.zeros(1, 4))
     assert caught.value.fix == "model[1].weight = model[0].weight"
+
+
+def test_two_parameters_of_one_canonical_name_are_refused_with_both_names():
+    class Odd(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.add_module("_orig_mod", nn.Linear(4, 4))
+
+        def forward(self, x):
+            return self._orig_mod(super().forward(x))
+
+    with pytest.raises(ReadError, match=r"'weight' and '_orig_mod\.weight' of Odd have one canonical name, 'weight'"):
+        xn.plan(Odd(), "he", example=torch.zeros(1, 4))
+
+
+def test_a_name_that_stands_in_the_model_means_itself_whatever_its_brackets_say():
+    model = nn.Sequential()
+    model.add_module("up[0]", nn.Linear(4, 4))
+    model.add_module("up0", nn.Linear(4, 4))
+    rows = xn.plan(model, "default", example=torch.zeros(1, 4), overrides={"up[0].weight": "zeros"}).by_name
+    assert [name for name, row in rows.items() if row.scheme] == ["up[0].weight"]
 
 
 # The table.
