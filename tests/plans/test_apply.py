@@ -316,6 +316,10 @@ def changed(change):
 STALE = {
     "shape": (lambda m: m.__setitem__(0, nn.Linear(4, 9)), "0.weight: planned (8, 4) float32, now (9, 4) float32"),
     "dtype": (lambda m: m[0].half(), "0.weight: planned (8, 4) float32, now (8, 4) float16"),
+    "frozen": (
+        lambda m: m[0].weight.requires_grad_(False),
+        "0.weight: planned (8, 4) float32, now (8, 4) float32 frozen",
+    ),
     "missing": (lambda m: m.__setitem__(0, nn.Identity()), "0.weight: planned (8, 4) float32, now missing"),
     "added": (lambda m: m.append(nn.Linear(2, 1, bias=False)), "3.weight: not planned, now (1, 2) float32"),
     "tied": (

@@ -91,8 +91,8 @@ def _require_consistent(row: Row, place: str) -> None:
         raise MalformedError(f"{what} has action '{row.action}' and is tied to {row.tied_to!r}")
     if row.layout.numel != math.prod(row.shape):
         raise MalformedError(f"{what} has shape {row.shape} and a layout of shape {row.layout.shape}")
-    if row.fingerprint != fingerprint(row.parameter, row.shape, row.dtype, row.tied_to):
-        raise MalformedError(f"{what} has a fingerprint of another name, shape, dtype or tie")
+    if row.fingerprint != fingerprint(row.parameter, row.shape, row.dtype, row.tied_to, frozen=row.frozen):
+        raise MalformedError(f"{what} has a fingerprint of another name, shape, dtype or tie, or frozen otherwise")
     if row.scheme is None or row.expected_std is None:
         return
     try:
