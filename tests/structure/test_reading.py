@@ -130,3 +130,71 @@ def test_reading_needs_no_memory_for_weights():
         model = nn.Sequential(*(nn.Linear(100_000, 100_000, bias=False) for _ in range(20)))
     structure = read(model, torch.zeros(1, 100_000))
     assert [p.role for p in structure.parameters] == [Role.STEM, *[Role.HIDDEN] * 18, Role.HEAD]
+
+
+class Counts(nn.Module):
+    """A layer and a batch norm, with a counter for hooks to count in."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(2, 2), nn.BatchNorm1d(2)
+        self.register_buffer("n", torch.zeros(()))
+
+    def forward(self, x):
+        return self.norm(self.layer(x))
+
+
+def test_a_hook_that_counts_in_the_model_itself_leaves_no_trace():
+    model = Counts()
+    counter = model.n
+
+    def count(*_):
+        model.n.add_(1)
+        model.norm.running_mean.data.add_(1)
+        model.n, model.seen = model.n + 1, True
+
+    model.register_forward_hook(count)
+    assert all(p.used for p in read(model, torch.ones(3, 2)).parameters)
+    assert model.n is counter
+    assert model.n == 0
+    assert torch.equal(model.norm.running_mean, torch.zeros(2))
+    assert not hasattr(model, "seen")
+
+
+def test_a_forward_that_calls_the_models_own_is_refused_and_changes_no_buffer():
+    model = Counts()
+    own = model.forward
+    model.forward = lambda x: own(x) * 2
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with pytest.raises(ReadError, match=r"A copy of Counts reads 'layer.weight' of the model itself"):
+        read(model, torch.ones(3, 2))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+
+
+def test_a_hook_that_changes_a_parameter_of_the_model_itself_is_told():
+    model = two_layers()
+    model.register_forward_hook(lambda *_: model[0].bias.detach().zero_())
+    with pytest.raises(ReadError, match=r"Running a copy of Sequential changed '0.bias' of the model itself"):
+        read(model, torch.ones(1, 4))
+
+
+def test_an_object_in_the_example_is_not_changed():
+    class Cache:
+        def __init__(self):
+            self.keys, self.length = [torch.zeros(1, 2)], 0
+
+    class Caches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x, cache):
+            cache.length += 1
+            cache.keys[0].add_(1)
+            cache.keys.append(self.layer(x + cache.keys[0]))
+            return cache.keys[-1]
+
+    cache = Cache()
+    assert all(p.used for p in read(Caches(), (torch.ones(1, 2), cache)).parameters)
+    assert cache.length == 0
+    assert torch.equal(torch.stack(cache.keys), torch.zeros(1, 1, 2))

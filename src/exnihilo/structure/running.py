@@ -4,11 +4,10 @@ The copy's tensors have no memory (meta), else they pretend to lie on the model'
 bfloat16 where some operation refuses float32, else they are real. Each reads models that the others cannot.
 """
 
-import copy
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +19,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from exnihilo.errors import ReadError
+from exnihilo.structure.copying import (
+    copy_of,
+    example_copy,
+    held_tensors,
+    left_as_it_was,
+    require_own_parameters,
+    require_plain_modules,
+)
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import undisturbed
 from exnihilo.structure.recording import Recorder, Recording, reached_by_gradient, tensors_in
@@ -52,7 +58,7 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
     """Record one forward pass, in the first way that works.
 
     Args:
-        model: Any module; it is not run itself, nor changed.
+        model: Any module; it is not run itself, nor changed (``left_as_it_was`` says what that covers).
         example: What the model is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
         modes: The ways that may be tried.
 
@@ -60,6 +66,7 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
         ReadError: The model does not run on the example in any way, has a parameter without a shape, or returns
             nothing that depends on a parameter.
     """
+    require_plain_modules(model)
     _require_shapes(model)
     _require_one_device(model, example)
     failures: list[str] = []
@@ -70,6 +77,8 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
                 continue
             try:
                 return _recorded(model, example, mode, dtype, training, tuple(failures))
+            except ReadError:  # it cannot be copied, or its copy is not apart from it: so in every way
+                raise
             except Exception as error:  # whatever a model's own code raises: the next way may do
                 last = error
                 kind = f"{mode}{', bfloat16' if dtype else ''}{'' if training == model.training else ', eval mode'}"
@@ -146,20 +155,22 @@ def _recorded(
     twin = copy_of(model, _stand_in(mode, dtype, fake))
     twin.train(training) if training != model.training else None
     away = mode == "meta" or _is_on_meta(model)
-    inputs = tree_map(partial(_input, dtype=dtype, away=away, fake=fake), example)
+    inputs = example_copy(example, partial(_input, dtype=dtype, away=away, fake=fake))
     canonical = canonical_names(model)
     parameters = _by_canonical(twin, canonical)
-    held = [t for module in twin.modules() for t in module.__dict__.values() if isinstance(t, Tensor)]
-    with _quietly(fake) as stack:
+    mine = {id(parameter) for parameter in parameters.values()}
+    held = [tensor for tensor in held_tensors(twin) if id(tensor) not in mine]
+    with left_as_it_was(model), _quietly(fake) as stack:
         recorder = stack.enter_context(Recorder())
         output = call(unwrapped(twin), inputs)
+    require_own_parameters(model, recorder.events)
     outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
     with _quietly(None):
         reached = reached_by_gradient(outputs, parameters)
     recording = Recording(
         events=recorder.events,
         parameters=parameters,
-        buffers=[*twin.buffers(), *held],
+        buffers=held,
         inputs=tensors_in(inputs),
         outputs=outputs,
         reached=reached,
@@ -179,8 +190,8 @@ def _recorded(
 def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training: bool) -> None:
     """Run a copy with its real values under a mode of one's own; the model stays as it was."""
     twin = copy_of(model, _stand_in("real", None, None)).train(training)
-    inputs = tree_map(partial(_input, dtype=None, away=False, fake=None), example)
-    with _quietly(None) as stack:
+    inputs = example_copy(example, partial(_input, dtype=None, away=False, fake=None))
+    with left_as_it_was(model), _quietly(None) as stack:
         stack.enter_context(mode)
         call(unwrapped(twin), inputs)
 
@@ -193,8 +204,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def call(model: nn.Module, example: Any) -> Any:
-    """Call a model on an example: a dict is keyword arguments, a tuple or list is positional ones."""
-    if isinstance(example, dict):
+    """Call a model on an example: a mapping is keyword arguments, a tuple or list is positional ones."""
+    if isinstance(example, Mapping):
         return model(**example)
     return model(*example) if isinstance(example, tuple | list) else model(example)
 
@@ -251,32 +262,12 @@ def _stand_in(mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None
     return stand_in
 
 
-def _input(leaf: Any, *, dtype: torch.dtype | None, away: bool, fake: FakeTensorMode | None) -> Any:
-    if not isinstance(leaf, Tensor):
-        return leaf
+def _input(leaf: Tensor, *, dtype: torch.dtype | None, away: bool, fake: FakeTensorMode | None) -> Tensor:
     cast = dtype if dtype is not None and leaf.dtype == torch.float32 else leaf.dtype
     if away:
         leaf = torch.empty_like(leaf, device="meta")
     leaf = leaf.detach().clone().to(cast)
     return leaf if fake is None else fake.from_tensor(leaf)
-
-
-def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A copy of a model whose tensors are replaced: everything else is its own, hooks included.
-
-    Every parameter of the copy asks for a gradient, so that what is frozen and what is detached are told apart.
-    """
-    replaced: dict[int, Any] = {}
-    for parameter in model.parameters():
-        made = nn.Parameter(stand_in(parameter), requires_grad=parameter.is_floating_point())
-        replaced[id(parameter)] = made
-    for buffer in model.buffers():
-        replaced[id(buffer)] = stand_in(buffer)
-    for module in model.modules():
-        for value in module.__dict__.values():
-            if isinstance(value, Tensor):
-                replaced.setdefault(id(value), stand_in(value))
-    return copy.deepcopy(model, replaced)
 
 
 def _by_canonical(twin: nn.Module, canonical: dict[str, str]) -> dict[str, Tensor]:
