@@ -198,3 +198,37 @@ def test_an_object_in_the_example_is_not_changed():
     assert all(p.used for p in read(Caches(), (torch.ones(1, 2), cache)).parameters)
     assert cache.length == 0
     assert torch.equal(torch.stack(cache.keys), torch.zeros(1, 1, 2))
+
+
+@pytest.mark.parametrize("kept", [lambda: torch.rand(()) < 0.8, lambda: random.random() < 0.5])
+def test_layers_that_are_kept_at_random_are_read_in_eval_mode(kept):
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(8))
+
+        def forward(self, x):
+            for layer in self.layers:
+                if not self.training or kept():
+                    x = x + layer(torch.relu(x))
+            return x
+
+    structure = read(Keeps(), torch.zeros(1, 3))
+    assert structure.depth == 8
+    assert not structure.reading.training
+    assert structure.reading.failures == ()
+
+
+def test_a_head_for_training_alone_is_read_in_training_mode():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head, self.auxiliary, self.unused = (nn.Linear(3, 3) for _ in range(4))
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            return (self.head(x), self.auxiliary(x)) if self.training else self.head(x)
+
+    structure = read(Auxiliary(), torch.zeros(1, 3))
+    assert structure.reading.training
+    assert [p.name for p in structure.parameters if not p.used] == ["unused.weight", "unused.bias"]

@@ -37,7 +37,7 @@ def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module
         if id(tensor) not in replaced:
             made = stand_in(tensor)
             replaced[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if type(tensor) is nn.Parameter else made
-    with _deep_enough_for(model):
+    with deep_enough_for(model):
         try:
             return copy.deepcopy(model, dict(replaced))
         except Exception as error:  # whatever an attribute's own code raises
@@ -54,7 +54,7 @@ def held_tensors(model: nn.Module) -> list[Tensor]:
 
 
 @contextmanager
-def _deep_enough_for(model: nn.Module) -> Generator[None]:
+def deep_enough_for(model: nn.Module) -> Generator[None]:
     """Python's limit on nested calls, raised by what the nesting of the modules takes."""
     depth = max(path.count(".") + 1 for path, _ in model.named_modules())
     limit = sys.getrecursionlimit()

@@ -77,6 +77,12 @@ class Recording:
     reached: frozenset[str]
     recurrent: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def num_read(self) -> int:
+        """How many parameters some operation was given."""
+        read = tensors_read(self.events)
+        return sum(id(parameter) in read for parameter in self.parameters.values())
+
 
 def tensors_read(events: list[Event]) -> set[int]:
     """The identities of what the operations were given, tensors among it."""

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from exnihilo.errors import ReadError
 from exnihilo.structure.copying import (
     copy_of,
+    deep_enough_for,
     example_copy,
     held_tensors,
     left_as_it_was,
@@ -57,14 +58,17 @@ class Run:
 def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "fake", "real")) -> Run:
     """Record one forward pass, in the first way that works.
 
+    A pass in training mode may leave layers out at random. Where it reads some parameter not at all, one in eval mode
+    is made too, and taken if it reads more of them.
+
     Args:
         model: Any module; it is not run itself, nor changed (``left_as_it_was`` says what that covers).
         example: What the model is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
         modes: The ways that may be tried.
 
     Raises:
-        ReadError: The model does not run on the example in any way, has a parameter without a shape, or returns
-            nothing that depends on a parameter.
+        ReadError: The model does not run on the example in any way, cannot be copied, or has a parameter without a
+            shape or elements.
     """
     require_plain_modules(model)
     _require_shapes(model)
@@ -76,7 +80,8 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
             if mode not in modes or (mode == "real" and _is_on_meta(model)):
                 continue
             try:
-                return _recorded(model, example, mode, dtype, training, tuple(failures))
+                made = _recorded(model, example, mode, dtype, training, tuple(failures))
+                return _fuller(made, partial(_recorded, model, example, mode, dtype, False, tuple(failures)))
             except ReadError:  # it cannot be copied, or its copy is not apart from it: so in every way
                 raise
             except Exception as error:  # whatever a model's own code raises: the next way may do
@@ -90,6 +95,17 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
     )
 
 
+def _fuller(made: Run, again_in_eval_mode: Callable[[], Run]) -> Run:
+    """Of a run in training mode and one in eval mode, that which reads more parameters."""
+    if not made.reading.training or made.recording.num_read == len(made.recording.parameters):
+        return made
+    try:
+        other = again_in_eval_mode()
+    except Exception:  # the model's own code may do without eval mode: then there is but one run
+        return made
+    return other if other.recording.num_read > made.recording.num_read else made
+
+
 def _require_shapes(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
@@ -97,6 +113,11 @@ def _require_shapes(model: nn.Module) -> None:
                 f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
                 context=["a lazy module learns its shape from the first input"],
                 fix="run the model once on a batch, then read it",
+            )
+        if parameter.numel() == 0:
+            raise ReadError(
+                f"Parameter '{name}' of {type(model).__name__} has no element: its shape is {tuple(parameter.shape)}.",
+                fix="leave the parameter out of the model, or give each of its dims at least one unit",
             )
 
 
@@ -160,7 +181,7 @@ def _recorded(
     parameters = _by_canonical(twin, canonical)
     mine = {id(parameter) for parameter in parameters.values()}
     held = [tensor for tensor in held_tensors(twin) if id(tensor) not in mine]
-    with left_as_it_was(model), _quietly(fake) as stack:
+    with deep_enough_for(model), left_as_it_was(model), _quietly(fake) as stack:
         recorder = stack.enter_context(Recorder())
         output = call(unwrapped(twin), inputs)
     require_own_parameters(model, recorder.events)
@@ -191,7 +212,7 @@ def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training
     """Run a copy with its real values under a mode of one's own; the model stays as it was."""
     twin = copy_of(model, _stand_in("real", None, None)).train(training)
     inputs = example_copy(example, partial(_input, dtype=None, away=False, fake=None))
-    with left_as_it_was(model), _quietly(None) as stack:
+    with deep_enough_for(model), left_as_it_was(model), _quietly(None) as stack:
         stack.enter_context(mode)
         call(unwrapped(twin), inputs)
 
