@@ -1,12 +1,16 @@
 """What `read` does with models and examples that cannot be read, and that it does not disturb what is around it."""
 
 import random
+import threading
+from collections import UserDict
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from exnihilo.errors import ReadError
 from exnihilo.structure.reader import read
@@ -232,3 +236,105 @@ def test_a_head_for_training_alone_is_read_in_training_mode():
     structure = read(Auxiliary(), torch.zeros(1, 3))
     assert structure.reading.training
     assert [p.name for p in structure.parameters if not p.used] == ["unused.weight", "unused.bias"]
+
+
+@pytest.mark.parametrize(("held", "kind"), [(threading.Lock(), "lock"), ((i for i in range(3)), "generator")])
+def test_a_model_that_cannot_be_copied_names_the_attribute(held, kind):
+    model = two_layers()
+    model[2].held = held
+    with pytest.raises(ReadError, match="^Sequential cannot be copied: TypeError: cannot pickle") as caught:
+        read(model, torch.zeros(1, 4))
+    assert f"it holds '2.held', a {kind}" in str(caught.value)
+    assert "tried" not in str(caught.value)
+
+
+def test_results_of_an_earlier_run_may_lie_in_a_models_attributes():
+    model = two_layers()
+    model.losses, model.kept = [model(torch.zeros(1, 4)).sum()], {"out": (model(torch.zeros(1, 4)),)}
+    structure = read(model, torch.zeros(1, 4))
+    assert structure.reading.mode == "meta"
+    assert all(p.used for p in structure.parameters)
+
+
+def test_a_list_of_tensors_that_are_no_buffers_is_read_without_memory():
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.shifts = nn.Linear(2, 2), [torch.ones(2)]
+
+        def forward(self, x):
+            return self.layer(x + self.shifts[0])
+
+    assert read(Holds(), torch.zeros(1, 2)).reading.mode == "meta"
+
+
+def test_three_hundred_modules_in_one_another_are_read():
+    model = nn.Linear(4, 4)
+    for _ in range(300):
+        model = nn.Sequential(model)
+    assert all(p.used for p in read(model, torch.zeros(1, 4)).parameters)
+
+
+def test_what_a_parameter_carries_is_there_when_the_model_runs():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 4))
+            self.weight.gain = 2
+
+        def forward(self, x):
+            return x @ self.weight * self.weight.gain
+
+    assert read(Scaled(), torch.zeros(1, 4)).reading.mode == "meta"
+
+
+@pytest.mark.parametrize("compiled", [torch.jit.script, lambda model: torch.jit.trace(model, torch.zeros(1, 4))])
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_module_is_refused(compiled):
+    with pytest.raises(ReadError, match="^The model is a ScriptModule"):
+        read(compiled(two_layers()), torch.zeros(1, 4))
+    with pytest.raises(ReadError, match="^'0' of Sequential is a ScriptModule"):
+        read(nn.Sequential(compiled(two_layers())), torch.zeros(1, 4))
+
+
+def test_a_parameter_without_elements_is_named():
+    model = two_layers()
+    model.empty = nn.Module()
+    model.empty.weight = nn.Parameter(torch.ones(4, 0))
+    with pytest.raises(ReadError, match=r"Parameter 'empty.weight' of Sequential has no element"):
+        read(model, torch.zeros(1, 4))
+
+
+@dataclass(slots=True)
+class Output:
+    logits: torch.Tensor
+
+
+class Named(nn.Module):
+    """Takes its input by name, and returns an object without a __dict__."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, *, ids, mask=1):
+        return Output(self.layer(ids * mask))
+
+
+def test_any_mapping_is_keyword_arguments_and_an_output_with_slots_is_searched():
+    structure = read(Named(), UserDict(ids=torch.ones(1, 2), mask=torch.ones(1, 2)))
+    assert structure.reading.mode == "meta"
+    assert all(p.used for p in structure.parameters)
+
+
+def test_a_complex_output_behind_a_reentrant_checkpoint_is_followed():
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.real, self.imaginary = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            both = lambda h: torch.complex(self.real(h), self.imaginary(h))  # noqa: E731
+            return checkpoint(both, x.requires_grad_(), use_reentrant=True).conj()
+
+    assert not any(p.detached for p in read(Complex(), torch.ones(1, 2)).parameters)

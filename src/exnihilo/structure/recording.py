@@ -138,7 +138,7 @@ def reached_by_gradient(outputs: list[Tensor], parameters: dict[str, Tensor]) ->
             found.add(names[id(variable)])
         waiting += [following for following, _ in node.next_functions if following is not None]
     if hidden:
-        real = [torch.view_as_real(output) if output.is_complex() else output for output in outputs]
+        real = [output.abs() if output.is_complex() else output for output in outputs]
         total = sum(output.sum() for output in real if output.grad_fn is not None)
         total.backward()  # pyright: ignore[reportAttributeAccessIssue]  # some output has a grad_fn: it is a tensor
         found |= {name for name, tensor in parameters.items() if tensor.grad is not None}
