@@ -242,7 +242,7 @@ def test_a_head_for_training_alone_is_read_in_training_mode():
 def test_a_model_that_cannot_be_copied_names_the_attribute(held, kind):
     model = two_layers()
     model[2].held = held
-    with pytest.raises(ReadError, match="^Sequential cannot be copied: TypeError: cannot pickle") as caught:
+    with pytest.raises(ReadError, match=r"^Sequential cannot be copied: TypeError: cannot pickle") as caught:
         read(model, torch.zeros(1, 4))
     assert f"it holds '2.held', a {kind}" in str(caught.value)
     assert "tried" not in str(caught.value)
@@ -291,9 +291,9 @@ def test_what_a_parameter_carries_is_there_when_the_model_runs():
 @pytest.mark.parametrize("compiled", [torch.jit.script, lambda model: torch.jit.trace(model, torch.zeros(1, 4))])
 @pytest.mark.filterwarnings("ignore")
 def test_a_script_module_is_refused(compiled):
-    with pytest.raises(ReadError, match="^The model is a ScriptModule"):
+    with pytest.raises(ReadError, match=r"^The model is a ScriptModule"):
         read(compiled(two_layers()), torch.zeros(1, 4))
-    with pytest.raises(ReadError, match="^'0' of Sequential is a ScriptModule"):
+    with pytest.raises(ReadError, match=r"^'0' of Sequential is a ScriptModule"):
         read(nn.Sequential(compiled(two_layers())), torch.zeros(1, 4))
 
 

@@ -31,7 +31,7 @@ def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module
     replaced: dict[int, Any] = {}
     for parameter in model.parameters():
         made = nn.Parameter(stand_in(parameter), requires_grad=parameter.is_floating_point())
-        made.__dict__.update(parameter.__dict__)
+        vars(made).update(vars(parameter))
         replaced[id(parameter)] = made
     for tensor in [*model.buffers(), *held_tensors(model)]:
         if id(tensor) not in replaced:
@@ -106,7 +106,7 @@ def left_as_it_was(model: nn.Module) -> Generator[None]:
     Raises:
         ReadError: The block changed a parameter's values.
     """
-    modules = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
+    modules = [(module, dict(vars(module)), dict(vars(module)["_buffers"])) for module in model.modules()]
     parameters = {id(p): (name, p, _version(p)) for name, p in model.named_parameters()}
     tensors = {id(t): t for t in [*model.buffers(), *held_tensors(model)] if id(t) not in parameters}
     kept = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors.values()]
@@ -115,7 +115,7 @@ def left_as_it_was(model: nn.Module) -> Generator[None]:
     finally:
         for module, attributes, buffers in modules:
             _set_back(vars(module), attributes)
-            _set_back(module._buffers, buffers)
+            _set_back(vars(module)["_buffers"], buffers)
         for tensor, version, values in kept:
             if _version(tensor) != version or _differs(tensor, values):
                 tensor.data.copy_(values)
