@@ -130,3 +130,19 @@ def test_reading_needs_no_memory_for_weights():
         model = nn.Sequential(*(nn.Linear(100_000, 100_000, bias=False) for _ in range(20)))
     structure = read(model, torch.zeros(1, 100_000))
     assert [p.role for p in structure.parameters] == [Role.STEM, *[Role.HIDDEN] * 18, Role.HEAD]
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (1, 16, 8)])
+def test_learned_places_beside_looked_up_words_are_no_bias(shape):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(50, 8), nn.Parameter(torch.zeros(shape))
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, ids):
+            return self.head(self.words(ids) + self.places)
+
+    roles = {p.name: p.role for p in read(Words(), torch.zeros(2, 16, dtype=torch.int64)).parameters}
+    assert roles["places"] is Role.POSITION
+    assert roles["words.weight"] is Role.EMBEDDING
