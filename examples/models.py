@@ -1,4 +1,4 @@
-"""Two small models in plain PyTorch, to read and plan: `exnihilo read examples/models.py:llama`."""
+"""Two models in plain PyTorch, to read and plan: `exnihilo plan examples/models.py:llama --recipe depth-scaled`."""
 
 import torch
 import torch.nn.functional as F

@@ -120,8 +120,7 @@ def roles_page(structures: Mapping[str, Structure]) -> str:
         "# Roles",
         "",
         "A role says what a parameter does in its model.",
-        "It is read from one run of a copy of the model: from the operations that read the parameter, and where their",
-        "results go.",
+        "It is read from one run of a copy of the model: which operations read it, and where their results go.",
         "No name decides it: with every submodule renamed the roles are the same.",
         "Each parameter of a `Structure` carries the evidence for its role, and a recipe assigns its laws by role.",
         "",
@@ -131,7 +130,7 @@ def roles_page(structures: Mapping[str, Structure]) -> str:
         "",
         "`RESIDUAL_OUT` is the last linear map of a branch.",
         "What makes the branch's output zero may be a norm or a scale behind it: a branch's `outputs` name that.",
-        "In the drawings each kind of branch stands once, with how many there are of it; its shortcut is dotted.",
+        "In the drawings each kind of branch stands once, with how many there are; the dotted line is its shortcut.",
     ]
     for title, structure in structures.items():
         lines += ["", f"## The structure of {title}", "", *drawing(structure), "", "```text", str(structure), "```"]

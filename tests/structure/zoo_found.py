@@ -138,8 +138,8 @@ class SummedHeads(nn.Module):
 @specimen(
     "blend by a learned share: x + share·(f(x) - x)",
     X,
-    residual("mlp.down.weight", norm="pre"),
-    otherwise=((residual("mlp.down.weight", norm="pre", parent=1), residual("")),),
+    # With f at zero it is (1 - share)·x: no zero of f makes it the identity.
+    residual("", maps="mlp.down.weight", norm="pre"),
 )
 class Blended(nn.Module):
     def __init__(self):

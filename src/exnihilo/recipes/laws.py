@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from exnihilo.errors import RecipeError, UnknownNameError
 from exnihilo.recipes.records import Assignment
-from exnihilo.schemes import ACTIVATIONS, Constant, Normal, Ones, Scheme, Zeros
+from exnihilo.schemes import Constant, Normal, Ones, Scheme, Zeros, activation_from_text
 from exnihilo.schemes.gains import Direction, gain
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -104,7 +104,7 @@ def gain_after(parameter: Parameter, direction: Direction = "forward") -> tuple[
         return 1.0, "the output itself, so gain 1"
     if activation == "linear":
         return 1.0, "no activation follows, so gain 1"
-    if activation not in ACTIVATIONS:
+    if activation_from_text(activation) is None:
         return 1.0, f"{activation} follows, which has no gain by itself, so gain 1"
     value = named_gain(activation, direction)
     return value, f"{activation} follows, of gain {value:.4g}"
@@ -113,7 +113,8 @@ def gain_after(parameter: Parameter, direction: Direction = "forward") -> tuple[
 @lru_cache(maxsize=64)
 def named_gain(activation: str, direction: Direction) -> float:
     """The gain of a named activation by quadrature; exactly sqrt(2) where it is that to nine digits, as of ReLU."""
-    value = gain(ACTIVATIONS[activation].function, direction)
+    known = activation_from_text(activation)
+    value = 1.0 if known is None else gain(known.function, direction)
     return math.sqrt(2.0) if math.isclose(value, math.sqrt(2.0), rel_tol=1e-9) else value
 
 

@@ -1,6 +1,6 @@
 """Whether a map of zeros can ever leave zero, by what stands behind it."""
 
-from exnihilo.schemes import ACTIVATIONS
+from exnihilo.schemes import activation_from_text
 
 
 def why_dead_behind(activation: str | None) -> str | None:
@@ -14,9 +14,10 @@ def why_dead_behind(activation: str | None) -> str | None:
     """
     if activation is None or activation == "linear":
         return None
-    if activation not in ACTIVATIONS:
+    known = activation_from_text(activation)
+    if known is None:
         return None if activation == "softmax" else f"ends in {activation}, whose gradient at 0 is not known"
-    if ACTIVATIONS[activation].slope_at_zero == 0.0:
+    if known.slope_at_zero == 0.0:
         return f"ends in {activation}, whose gradient at 0 is 0: it would stay zero for ever"
     return None
 
@@ -32,5 +33,6 @@ def why_not_zero_behind(activation: str | None) -> str | None:
         return None
     if activation == "softmax":
         return "ends in softmax, which is never 0"
-    at_zero = ACTIVATIONS[activation].value_at_zero if activation in ACTIVATIONS else 0.0
+    known = activation_from_text(activation)
+    at_zero = known.value_at_zero if known is not None else 0.0
     return f"ends in {activation}, which is {at_zero:.4g} at 0" if at_zero else why_dead_behind(activation)

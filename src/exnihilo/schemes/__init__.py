@@ -1,6 +1,6 @@
 """Schemes: laws for the values of one tensor, each with a promise that can be tested."""
 
-from exnihilo.schemes.activations import ACTIVATIONS, Activation, activation_named
+from exnihilo.schemes.activations import ACTIVATIONS, Activation, activation_from_text, activation_named
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.gains import gain
 from exnihilo.schemes.identity import Dirac, Identity
@@ -33,6 +33,16 @@ kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sparse", "TorchDefault", "TruncatedNormal"]
-__all__ += ["Uniform", "Values", "VarianceScaling", "ZeroRow", "Zeros", "activation_named", "gain", "glorot_normal"]
+__all__ += [
+    "Uniform",
+    "Values",
+    "VarianceScaling",
+    "ZeroRow",
+    "Zeros",
+    "activation_from_text",
+    "activation_named",
+    "gain",
+    "glorot_normal",
+]
 __all__ += ["glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform", "lecun_normal"]
 __all__ += ["lecun_uniform", "scaled", "scheme_named", "xavier_normal", "xavier_uniform"]

@@ -1,7 +1,9 @@
 """The activations that can be named, and what decides how they treat a network of zeros."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +80,42 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "relu_squared": _named("relu_squared", _relu_squared),
     "softsign": _named("softsign", F.softsign),
 }
+
+
+# Functions that models call with numbers of their own, or that no network of the lab has.
+_WITH_NUMBERS: Mapping[str, Callable[..., Tensor]] = {
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "celu": F.celu,
+    "hardtanh": F.hardtanh,
+    "relu6": F.relu6,
+    "softshrink": F.softshrink,
+    "hardshrink": F.hardshrink,
+    "logsigmoid": F.logsigmoid,
+    "erf": torch.erf,
+}
+_CALL = re.compile(r"(?P<name>\w+)(?:\((?P<numbers>[^()]*)\))?")
+
+
+@cache
+def activation_from_text(text: str) -> Activation | None:
+    """The activation that a model was seen to call, with its numbers; None where no pointwise function has the name.
+
+    Example:
+        >>> steep = activation_from_text("leaky_relu(0.5)")
+        >>> steep.function(torch.tensor([-2.0])).item()
+        -1.0
+        >>> activation_from_text("softmax") is None
+        True
+    """
+    match = _CALL.fullmatch(text)
+    if text in ACTIVATIONS or match is None:
+        return ACTIVATIONS.get(text)
+    function = _WITH_NUMBERS.get(match["name"])
+    if function is None:
+        return None
+    numbers = [float(number) for number in (match["numbers"] or "").split(",") if number.strip()]
+    return _named(text, lambda x: function(x, *numbers))
 
 
 def activation_named(name: str) -> Activation:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import ACTIVATIONS, SOFTMAXES, is_attention, passes, source
+from exnihilo.structure.operators import ACTIVATIONS, SOFTMAXES, activation_of, is_attention, passes, source
 from exnihilo.structure.records import Attention, GatedMap, Role, Slice
 from exnihilo.structure.sites import Kind, Site, site_behind
 from exnihilo.structure.weights import map_layout, ranges_read
@@ -258,7 +258,7 @@ def _gate_and_up(
         return None
     if source(graph, gate.site.data) != source(graph, up.site.data):
         return None
-    return gate, up, ACTIVATIONS[op.name]
+    return gate, up, activation_of(op)
 
 
 def _direct(graph: Graph, sites: dict[int, Site], value: int) -> Projection | None:

@@ -9,8 +9,9 @@ from exnihilo.structure.operators import (
     HANDS_ON,
     PRODUCTS,
     SUMS,
-    ZERO_AT_ZERO,
+    activation_of,
     is_attention,
+    keeps_zero,
     passes,
     source,
 )
@@ -107,6 +108,12 @@ def _weights(sites: list[Site]) -> tuple[str, ...]:
     return _unique([site.weight.name for site in sites if site.weight is not None])
 
 
+def _can_close(site: Site) -> bool:
+    """Whether zeros in the parameter, or in a factor of the weight computed from it, make the output zero."""
+    weight = site.weight
+    return weight is None or weight.keeps_zero or weight.factor is not None
+
+
 def _zeroed(site: Site) -> str:
     """The parameter whose zeros make the operation's output zero: of a computed weight the factor, if it has one.
 
@@ -122,7 +129,7 @@ def _names(sites: object) -> tuple[str, ...]:
     for site in sites:  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
         for weight in (site.weight, site.bias):
             if weight is not None:
-                found += [weight.name, *weight.others]
+                found += [weight.name, *(other.name for other in weight.others)]
     return _unique(found)
 
 
@@ -222,6 +229,10 @@ class _Back:
         if site is not None and site.kind in (Kind.MAP, Kind.NORM, Kind.SCALE, Kind.SHIFT):
             self._affine(site, behind)
         elif op.name in _PARALLEL and passes(self._graph, op) is None:
+            # What a number adds, no zero in a parameter takes away.
+            numbers = [arg for arg in op.args if isinstance(arg, int | float) and not isinstance(arg, Ref)]
+            adds = op.name in ("add", "sub", "rsub") and any(numbers)
+            self.tail.is_open = self.tail.is_open or (adds and not behind)
             for read in op.inputs:
                 self._go(read, behind)
         else:
@@ -233,14 +244,15 @@ class _Back:
             tail.maps.append(site)
             if not behind:
                 tail.outputs.append(site)
+                tail.is_open = tail.is_open or not _can_close(site)
             return
         if site.kind is Kind.NORM and site.weight is not None and not behind:
             tail.outputs.append(site)
             behind = True
-        elif site.kind is Kind.SCALE and not behind and site.weight is not None:
+        elif site.kind is Kind.SCALE and not behind and site.weight is not None and site.op.name != "div":
             if not _follows_norm(site):
                 tail.scales.append(site.weight.name)
-            if not site.weight.computed:
+            if _can_close(site):
                 tail.outputs.append(site)
                 behind = True
         elif site.kind is Kind.SHIFT and not behind and site.weight is not None:
@@ -252,14 +264,16 @@ class _Back:
         handed = passes(graph, op)
         if handed is not None:
             tail.drop_path = tail.drop_path or (not behind and _is_drop_path(graph, op))
+            fills = op.name == "masked_fill" and bool(op.arg(2)) and not behind
+            tail.is_open = tail.is_open or fills
             self._go(handed, behind)
         elif is_attention(op):
             self._go(op.arg(2), behind)
         elif op.name in ACTIVATIONS:
-            name = ACTIVATIONS[op.name]
+            name = activation_of(op)
             if not behind:
                 tail.activation = tail.activation or name
-            if name in ZERO_AT_ZERO:
+            if keeps_zero(op):
                 self._go(op.arg(0), behind)
             else:
                 self._stop(op, behind)
@@ -297,7 +311,7 @@ class _Back:
     def _keeps_zero(self, value: int) -> bool:
         """Whether an activation that gives zero for zero made the value."""
         op = self._graph.op_of(source(self._graph, value))
-        return op is not None and ACTIVATIONS.get(op.name) in ZERO_AT_ZERO
+        return op is not None and keeps_zero(op)
 
     def _is_bent(self, value: int) -> bool:
         """Whether a nonlinearity made the value, rather than a map, a norm, a sum or another product."""

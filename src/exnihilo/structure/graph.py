@@ -176,6 +176,8 @@ class _Builder:
         if written is None or self.graph.values[written].producer <= self.graph.values[known].producer:
             return known
         covers = self.graph.values[written].tensor
+        if covers is not None and _are_apart(covers, tensor):
+            return known
         whole = covers is not None and covers.numel() >= tensor.numel()
         inputs = (written,) if whole else (known, written)
         op = self._op("view" if whole else "update", tuple(Ref(v) for v in inputs), {}, inputs)
@@ -266,6 +268,24 @@ def _flat(out: Any) -> Iterable[Tensor]:
     elif isinstance(out, list | tuple):
         for item in out:
             yield from _flat(item)
+
+
+def _are_apart(one: Tensor, other: Tensor) -> bool:
+    """Whether two views of one memory share no element, as far as their strides tell."""
+    if one.dim() != other.dim() or one.stride() != other.stride() or 0 in one.stride():
+        return _span(one)[1] <= _span(other)[0] or _span(other)[1] <= _span(one)[0]
+    rest, others = int(one.storage_offset()), int(other.storage_offset())
+    for stride, size, length in sorted(zip(one.stride(), one.shape, other.shape, strict=True), reverse=True):
+        (start, rest), (begin, others) = divmod(rest, stride), divmod(others, stride)
+        if start + size <= begin or begin + length <= start:
+            return True
+    return False
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """First element of the memory that a view reaches, and the one past its last."""
+    first = int(tensor.storage_offset())
+    return first, first + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
 
 
 def _storage(tensor: Tensor) -> int:

@@ -64,9 +64,11 @@ class _Search:
         if summands is None:
             return
         first, second = summands
+        # What is taken away, or added in part, is no shortcut: f(x) - x is not the identity where f is zero.
+        takes = op.name == "sub" or op.kwargs.get("alpha", 1) != 1
         junction = (
             self._identity(op, first, second)
-            or self._identity(op, second, first)
+            or (None if takes else self._identity(op, second, first))
             or self._projection(op, first, second)
             or self._projection(op, second, first)
         )

@@ -87,7 +87,7 @@ ACTIVATIONS: dict[str, str] = {
     "tanh": "tanh",
     "hardswish": "hardswish",
     "hardsigmoid": "hardsigmoid",
-    "hardtanh": "relu6",
+    "hardtanh": "hardtanh",
     "leaky_relu": "leaky_relu",
     "elu": "elu",
     "celu": "elu",
@@ -106,17 +106,54 @@ ACTIVATIONS: dict[str, str] = {
     "softshrink": "softshrink",
     "erf": "erf",
 }
+# The numbers of SELU, which PyTorch computes as an ELU (Klambauer et al., 2017, section 2).
+_SELU = (1.6732632423543772, 1.0507009873554805)
 SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "_log_softmax", "softmax", "log_softmax"})
 # An activation that gives zero for zero hands on a branch that is zero.
 ZERO_AT_ZERO = _names(
-    "relu gelu silu tanh hardswish leaky_relu elu mish relu6 sin erf glu relu_squared hardshrink softshrink"
+    "relu gelu silu tanh hardswish leaky_relu elu celu selu mish relu6 hardtanh sin erf glu relu_squared hardshrink "
+    "softshrink"
 )
+# PyTorch's own slopes: of LeakyReLU, and the one that PReLU starts from.
+_LEAKY_SLOPE, _PRELU_SLOPE = 0.01, 0.25
 _CHOOSES = frozenset({"index", "index_select", "gather", "embedding"})
 _RESHAPES = frozenset({"view", "unsqueeze", "squeeze", "transpose", "t", "permute", "expand", "_to_copy", "clone"})
 ATTENTIONS = "_scaled_dot_product"
 SUMS = _names("add sub rsub index_add scatter_add index_put scatter_reduce _unsafe_index_put")
 PRODUCTS = frozenset({"mul", "div"})
 CHOICES = frozenset({"topk", "argmax", "sort", "one_hot", "argsort", "multinomial", "max"})
+
+
+def activation_of(op: Op) -> str:
+    """The activation that an operation computes, with the numbers that are not PyTorch's own."""
+    name = ACTIVATIONS[op.name]
+    numbers = [float(arg) for arg in op.args[1:] if isinstance(arg, int | float) and not isinstance(arg, bool | Ref)]
+    match name:
+        case "elu":
+            alpha, scale, inner = (*numbers, *(1.0, 1.0, 1.0)[len(numbers) :])[:3]
+            if abs(alpha - _SELU[0]) < 1e-4 and abs(scale - _SELU[1]) < 1e-4:
+                return "selu"
+            if inner != 1.0:
+                return f"celu({alpha:g})"
+            return "elu" if alpha == scale == 1.0 else f"elu({alpha:g})"
+        case "hardtanh":
+            low, high = (*numbers, *(-1.0, 1.0)[len(numbers) :])[:2]
+            return "relu6" if (low, high) == (0.0, 6.0) else f"hardtanh({low:g}, {high:g})"
+        case "leaky_relu" if op.name == "rrelu_with_noise":
+            return f"leaky_relu({sum(numbers[:2]) / 2:g})" if len(numbers) > 1 else name
+        case "leaky_relu" if op.name in ("_prelu_kernel", "prelu"):
+            return f"leaky_relu({_PRELU_SLOPE:g})"
+        case "leaky_relu" if numbers and numbers[0] != _LEAKY_SLOPE:
+            return f"leaky_relu({numbers[0]:g})"
+        case "relu" if op.name in ("threshold", "clamp_min") and any(numbers):
+            return op.name
+        case _:
+            return name
+
+
+def keeps_zero(op: Op) -> bool:
+    """Whether the operation is an activation that gives zero for zero."""
+    return op.name in ACTIVATIONS and activation_of(op).partition("(")[0] in ZERO_AT_ZERO
 
 
 def passes(graph: Graph, op: Op) -> Ref | None:

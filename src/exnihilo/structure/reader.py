@@ -16,8 +16,11 @@ from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
 from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
-from exnihilo.structure.weights import Weights, map_layout
+from exnihilo.structure.weights import Weight, Weights, guessed_layout, map_layout
 
+_MAPS = frozenset(
+    {Role.STEM, Role.HIDDEN, Role.QUERY, Role.KEY, Role.VALUE, Role.HEAD, Role.ADAPTER, Role.UP, Role.GATE}
+)
 _UNUSED = "no operation of this run reads it"
 
 
@@ -67,7 +70,7 @@ def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Ju
     kept = [i for i, tail in enumerate(tails) if junctions[i].kind == "identity" or not tail.is_open]
     junctions, tails = [junctions[i] for i in kept], [tails[i] for i in kept]
     branches = branches_of(graph, sites, junctions, tails)
-    found = attention_of(graph, sites, [site for tail in tails for site in tail.maps])
+    found = attention_of(graph, sites, list({site.op.index: site for tail in tails for site in tail.maps}.values()))
     given = roles_of(graph, sites, junctions, branches, found, made.recording.recurrent)
     facts = _Facts(model, graph, sites, found, given, used, made.recording.reached)
     structure = Structure(
@@ -143,7 +146,8 @@ class _Facts:
             slices=slices if len(slices) > 1 else (),
             follows=given.follows,
             activation=self._activation(site),
-            offset=site.weight.offset if site is not None and site.weight is not None else 0.0,
+            offset=_offset(site.weight) if site is not None else 0.0,
+            computed=site is not None and site.kind is Kind.MAP and site.weight is not None and site.weight.computed,
         )
 
     def _activation(self, site: Site | None) -> str | None:
@@ -154,18 +158,18 @@ class _Facts:
     def _layout(self, path: str, tensor: Tensor, site: Site | None, role: Role) -> Layout:
         shape = tuple(tensor.shape)
         if role is Role.RECURRENT or site is None:
-            return self._layout_of_owner(path, shape)
+            return self._layout_of_owner(path, shape, role)
         if site.kind is Kind.MAP and site.weight is not None:
             return map_layout(self._graph, site.op, site.weight, is_second=site.is_second)
         if site.kind is Kind.LOOKUP and len(shape) == 2:
             return Layout.embedding(*shape)
         return Layout.vector(*shape)
 
-    def _layout_of_owner(self, path: str, shape: tuple[int, ...]) -> Layout:
+    def _layout_of_owner(self, path: str, shape: tuple[int, ...], role: Role) -> Layout:
         try:
             return Layout.of(self._model, path)
         except LayoutError:
-            return Layout.vector(*shape)
+            return guessed_layout(shape) if role in _MAPS else Layout.vector(*shape)
 
     def _by_owner(self, path: str, tensor: Tensor) -> Given:
         """The role of a parameter that no operation reads, as far as its module's class tells."""
@@ -179,6 +183,11 @@ class _Facts:
         if leaf.startswith("bias"):
             return Given(Role.NORM_SHIFT if is_norm else Role.BIAS, evidence)
         return Given(Role.NORM_SCALE if is_norm and leaf == "weight" else Role.UNKNOWN, evidence)
+
+
+def _offset(weight: Weight | None) -> float:
+    """What stands beside the parameter itself, so that its negative makes the sum zero."""
+    return weight.offset / weight.scale if weight is not None and weight.scale else 0.0
 
 
 def _packed(layout: Layout, slices: tuple[Slice, ...]) -> Layout:

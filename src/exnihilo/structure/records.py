@@ -80,6 +80,8 @@ class Parameter:
             next map, sum or output; None for what is no map.
         offset: Of a scale: what the model adds to it before it multiplies (1 where the factor is ``1 + w``), so that
             ``-offset`` makes the product zero and ``1 - offset`` makes it neutral.
+        computed: Of a map: the model maps by something computed from it (a normalized or standardized weight), so that
+            a law for its own values is none for the map.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Parameter:
     follows: str | None = None
     activation: str | None = None
     offset: float = 0.0
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,20 @@ from dataclasses import dataclass
 from exnihilo.structure.attention import Found
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.junctions import Junction
-from exnihilo.structure.operators import ACTIVATIONS, CHOICES, PRODUCTS, SOFTMAXES, SUMS, chosen, passes, source
+from exnihilo.structure.operators import (
+    ACTIVATIONS,
+    CHOICES,
+    PRODUCTS,
+    SOFTMAXES,
+    SUMS,
+    activation_of,
+    chosen,
+    passes,
+    source,
+)
 from exnihilo.structure.records import Branch, Role
 from exnihilo.structure.sites import Kind, Site, site_behind
+from exnihilo.structure.weights import Other
 
 _MOST_STEPS = 64
 
@@ -223,15 +234,27 @@ def _of_sites(graph: Graph, sites: dict[int, Site]) -> Iterator[tuple[str, Given
         weight = site.weight
         if weight is not None:
             yield weight.name, _of_site(graph, site)
-            for name in weight.others:
-                is_token = site.kind is Kind.TOKEN
-                role = Given(Role.NORM_SCALE, f"{weight.name} is computed from it", weight.name)
-                yield name, _of_site(graph, site) if is_token else role
+            for other in weight.others:
+                yield other.name, _of_other(graph, site, other)
         if site.bias is not None:
             follows = weight.name if weight is not None else None
             role = Role.NORM_SHIFT if site.kind is Kind.NORM else Role.BIAS
-            for name in (site.bias.name, *site.bias.others):
+            for name in (site.bias.name, *(other.name for other in site.bias.others)):
                 yield name, Given(role, "added by the operation that reads its weight", follows)
+
+
+def _of_other(graph: Graph, site: Site, other: Other) -> Given:
+    """The role of a parameter that comes into a computed weight beside the main one."""
+    main = site.weight.name if site.weight is not None else ""
+    match other.how:
+        case "factor":
+            return Given(Role.NORM_SCALE, f"a factor of the weight computed from {main}", main)
+        case "product":
+            return Given(Role.ADAPTER, f"in a product of matrices beside {main}")
+        case "bias":
+            return Given(Role.BIAS, f"added where {main} maps what no input changes", main)
+        case "beside" | "sum":
+            return _of_site(graph, site)
 
 
 def _of_site(graph: Graph, site: Site) -> Given:
@@ -250,6 +273,8 @@ def _of_site(graph: Graph, site: Site) -> Given:
             return _of_shift(graph, site)
         case Kind.TOKEN:
             return Given(Role.EMBEDDING, "learned values put beside the input's")
+        case Kind.OTHER if site.op.name in ("_prelu_kernel", "prelu"):
+            return Given(Role.SCALE, "the slope of an activation")
         case Kind.OTHER:
             return Given(Role.UNKNOWN, f"read by {site.op.name}")
 
@@ -289,7 +314,7 @@ def activation_behind(graph: Graph, readers: list[list[int]], sites: dict[int, S
         for index in readers[at]:
             op = graph.ops[index]
             if op.name in ACTIVATIONS and op.outputs:
-                return _whole_name(graph, readers, op.outputs[0], ACTIVATIONS[op.name], seen)
+                return _whole_name(graph, readers, op.outputs[0], activation_of(op), seen)
             if _is_power(graph, op, seen):
                 following = _tanh_after(graph, readers, op.outputs[0])
                 if following is not None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from exnihilo.structure.graph import Graph, Op, Ref
 from exnihilo.structure.operators import HANDS_ON, LOOKUPS, MAPS, NORMS, PRODUCTS, chosen, passes, source, weight_of
-from exnihilo.structure.weights import Weight, Weights
+from exnihilo.structure.weights import Other, Weight, Weights
 
 _MOST_STEPS = 16
 # Products with several weights at once.
@@ -183,7 +183,7 @@ def _addition(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) ->
         return None
     weight = weights.of(read[0])
     if op.name in ("cat", "stack", "where", "copy", "update"):
-        beside = [other.name for v in read[1:] if (other := weights.of(v)) is not None]
+        beside = [Other(other.name, "beside") for v in read[1:] if (other := weights.of(v)) is not None]
         token = replace(weight, others=(*weight.others, *beside)) if weight is not None else None
         return Site(kind=Kind.TOKEN, op=op, data=moving[0], weight=token, out=op.outputs[0])
     if passes(graph, op) is not None:

@@ -6,13 +6,14 @@ strides tell, for each dim of what the operation read, the dims of the parameter
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from exnihilo.layouts import Layout
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.operators import NORMS, chosen
+from exnihilo.structure.operators import MAPS, NORMS, chosen
 
 # A parameter of up to this many elements is numbered where strides do not tell its order.
 _MOST_NUMBERED = 2**22
@@ -22,6 +23,20 @@ _SHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "squee
 _ORDERS = frozenset({"t", "transpose", "permute", "as_strided", "diagonal"})
 _PARTS = frozenset({"select", "slice", "split", "split_with_sizes", "unbind", "chunk", "narrow"})
 _VIEWS = _SHAPES | _ORDERS | _PARTS
+_SHRINKS = frozenset({"sum", "mean", "linalg_vector_norm", "var_mean", "std", "mv", "dot", "mm"})
+_BENDS = frozenset({"relu", "tanh", "sin", "silu", "gelu", "abs", "neg", "pow", "sqrt", "clamp_min"})
+# Zeros stay zeros; what a division by their own length makes of them is another matter.
+_KEEPS_ZERO = _COPIES | _VIEWS | _MULTIPLIES | _SHRINKS | _BENDS | {"sub"}
+
+How = Literal["factor", "beside", "sum", "product", "bias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A further parameter of a computed weight, and by what it comes in."""
+
+    name: str
+    how: How
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +47,23 @@ class Weight:
         name: Canonical name of the parameter; of several, the one whose size fits best.
         seen: A stand-in for the parameter's memory with the strides of what was read; where a copy in another order
             lies between, the numbers of the parameter's elements themselves; None where that is lost.
-        offset: A number that was added to it.
+        offset: A number that was added to it, behind the factor ``scale``.
         computed: More than views, copies, a factor and an offset lie between.
-        others: Further parameters that it was computed from.
+        others: Further parameters that it was computed from, and how.
         factor: Of a computed weight that is a product of parameters: the smallest of them.
+        is_product: It is one of several matrices multiplied with each other.
+        keeps_zero: Zeros in the parameter make what was read zero, whatever else it was computed from.
     """
 
     name: str
     seen: Tensor | None
     offset: float = 0.0
     computed: bool = False
-    others: tuple[str, ...] = ()
+    others: tuple[Other, ...] = ()
     factor: str | None = None
+    scale: float = 1.0
+    keeps_zero: bool = True
+    is_product: bool = False
 
 
 class Weights:
@@ -62,9 +82,20 @@ class Weights:
             return self.of(origin)
         if not self._graph.is_weight(value):
             return None
-        if value not in self._known:
-            self._known[value] = self._trace(value)
+        waiting = [value]
+        while waiting:
+            at = waiting[-1]
+            before = [v for v in self._read(at) if v not in self._known]
+            if at in self._known or not before:
+                waiting.pop()
+                self._known.setdefault(at, self._trace(at))
+            waiting += before if at not in self._known else []
         return self._known[value]
+
+    def _read(self, value: int) -> list[int]:
+        """The values of parameters that a value was made from."""
+        op = self._graph.op_of(value)
+        return [v for v in dict.fromkeys(op.inputs) if self._graph.is_weight(v)] if op is not None else []
 
     def _trace(self, value: int) -> Weight | None:
         leaf = self._graph.values[value]
@@ -74,12 +105,12 @@ class Weights:
         op = self._graph.op_of(value)
         if op is None:
             return None
-        read = [v for v in dict.fromkeys(op.inputs) if self._graph.is_weight(v)]
+        read = self._read(value)
         found = [weight for v in read if (weight := self.of(v)) is not None]
         if not found:
             return None
         if len(found) > 1 or len(read) > 1:
-            return self._combined(op, found, value)
+            return self._combined(op, read, found, value)
         weight = found[0]
         if op.name in _COPIES:
             return weight
@@ -90,8 +121,9 @@ class Weights:
         if op.name == "add" and (added := self._number(op)) is not None:
             return replace(weight, offset=weight.offset + added)
         if op.name in ("mul", "div") and len(op.inputs) == 1:
-            return weight
-        return replace(weight, computed=True, seen=self._like(weight, value))
+            return _scaled(weight, op)
+        keeps = weight.keeps_zero and op.name in _KEEPS_ZERO
+        return replace(weight, computed=True, seen=self._like(weight, value), keeps_zero=keeps)
 
     def _number(self, op: Op) -> float | None:
         """The number added where it came as a tensor of one element that is 1, as ``1 + w`` compiles to."""
@@ -102,16 +134,29 @@ class Weights:
         same = weight.seen is not None and tuple(weight.seen.shape) == self._graph.shape(value)
         return weight.seen if same else None
 
-    def _combined(self, op: Op, found: list[Weight], value: int) -> Weight:
+    def _combined(self, op: Op, read: list[int], found: list[Weight], value: int) -> Weight:
         size = prod(self._graph.shape(value))
         sizes = [prod(self._graph.shape(self._graph.parameters[weight.name])) for weight in found]
         main = max(range(len(found)), key=lambda i: (sizes[i] == size, sizes[i]))
-        names = dict.fromkeys(n for weight in found for n in (weight.name, *weight.others))
-        others = tuple(name for name in names if name != found[main].name)
+        place = MAPS.get(op.name, (0, 0, None))[2]
+        bias = op.arg(place) if place is not None else None
+        others: dict[str, Other] = {}
+        for i, weight in enumerate(found):
+            how: How = "bias" if len(read) == len(found) and read[i] == bias else _how(op, weight)
+            own = () if i == main else (Other(weight.name, how),)
+            others |= {other.name: other for other in (*own, *weight.others) if other.name != found[main].name}
+        is_one = len({weight.name for weight in found}) == 1
+        is_product = op.name in _MULTIPLIES and not is_one
         smallest = found[min(range(len(found)), key=lambda i: sizes[i])]
-        factor = (smallest.factor or smallest.name) if op.name in _MULTIPLIES else found[main].factor
-        seen = self._like(found[main], value)
-        return replace(found[main], computed=True, others=others, seen=seen, factor=factor)
+        return replace(
+            found[main],
+            computed=True,
+            others=tuple(others.values()),
+            seen=self._like(found[main], value),
+            factor=(smallest.factor or smallest.name) if is_product else found[main].factor,
+            is_product=op.name in MAPS or (is_one and found[main].is_product),
+            keeps_zero=found[main].keeps_zero and (is_one or is_product) and op.name in _KEEPS_ZERO,
+        )
 
     def _replayed(self, op: Op, seen: Tensor | None, value: int) -> Tensor | None:
         if seen is None or op.function is None:
@@ -125,6 +170,21 @@ class Weights:
         if isinstance(out, Tensor):
             return out
         return out[op.outputs.index(value)]
+
+
+def _scaled(weight: Weight, op: Op) -> Weight:
+    """A weight times or over a number."""
+    number = next((float(arg) for arg in op.args if isinstance(arg, int | float) and not isinstance(arg, Ref)), 1.0)
+    factor = 1.0 / number if op.name == "div" and number else number
+    return replace(weight, scale=weight.scale * factor, offset=weight.offset * factor)
+
+
+def _how(op: Op, weight: Weight) -> How:
+    if op.name in _MULTIPLIES:
+        return "factor"
+    if op.name in MAPS or weight.is_product:
+        return "product"
+    return "beside" if op.name in ("cat", "stack") else "sum"
 
 
 def _numbered(seen: Tensor) -> Tensor:
@@ -163,13 +223,13 @@ def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layo
     if op.name == "_trilinear" and len(shape) == 3:
         return Layout.bilinear(*shape)
     if weight.seen is None or weight.seen.dim() < 2:
-        return _guessed(shape)
+        return guessed_layout(shape)
     last, before = weight.seen.dim() - 1, weight.seen.dim() - 2
     out, in_ = (last, before) if is_second else (before, last)
     out_dims, in_dims = (_dims(shape, weight.seen, dim) for dim in (out, in_))
     rest = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims and shape[dim] > 1)
     if not out_dims or not in_dims or set(out_dims) & set(in_dims) or len(rest) > 1:
-        return _guessed(shape)
+        return guessed_layout(shape)
     ones = tuple(dim for dim in range(len(shape)) if dim not in out_dims + in_dims + rest)
     return Layout(
         kind="packed" if rest else "linear",
@@ -181,7 +241,7 @@ def map_layout(graph: Graph, op: Op, weight: Weight, *, is_second: bool) -> Layo
     )
 
 
-def _guessed(shape: tuple[int, ...]) -> Layout:
+def guessed_layout(shape: tuple[int, ...]) -> Layout:
     """PyTorch's own order where the dims cannot be followed: out first."""
     if len(shape) < 2:
         return Layout.vector(*shape)
