@@ -20,7 +20,7 @@ PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 setup: $(VENV)/.complete
 
 $(VENV)/.complete: pyproject.toml constraints.txt scripts/setup.sh
-	@scripts/setup.sh $(VENV) -e '.[lab,dev]'
+	@scripts/setup.sh $(VENV) -e '.[lab,dev,zoo]'
 	@touch $@
 
 report: setup ## the 24 answers, as report/index.html and report/results.json

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with every version pinned, and this package in it.
-#   scripts/setup.sh .venv -e '.[lab,dev]'        what `make` uses: the working tree itself
+#   scripts/setup.sh .venv -e '.[lab,dev,zoo]'        what `make` uses: the working tree itself
 #   scripts/setup.sh DIR dist/exnihilo-*.whl      a built wheel, core dependencies only
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 """A dozen real models: residual outputs as the oracles state them, the same when every submodule is renamed.
 
-All 282 are read by ``benchmarks/structure.py``.
+``benchmarks/structure.py`` reads all of ``benchmarks/models.json``.
 """
 
 import argparse
