@@ -120,15 +120,17 @@ class _Lookup:
 
     def why_left(self, branch: Branch, names: tuple[str, ...], *, is_gated: bool) -> str | None:
         """Why zeros in these parameters do not close the branch, or not only that; None where they do just that."""
-        if not names:
-            return "it ends in something without parameters"
         why = None if is_gated else why_not_zero_behind(branch.ends_in)
+        if not names and why is None:
+            return "it ends in something that no zero of a parameter makes zero"
         return f"it {why}" if why else next(filter(None, (self._why_not(branch, name) for name in names)), None)
 
     def _why_not(self, branch: Branch, name: str) -> str | None:
         parameter = self.by_name[name]
         if parameter.frozen or parameter.detached:
             return "no gradient would ever open it"
+        if parameter.computed:
+            return "its last weight is normalized or computed, and zeros in it would be divided by their own length"
         others = {part.role for part in parameter.slices} - {parameter.role}
         if len(self.roles[name]) > 1:
             others |= self.roles[name] & _ERASED
