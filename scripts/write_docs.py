@@ -25,6 +25,31 @@ from exnihilo.structure.records import Branch, Role, Structure  # noqa: E402
 RECORDS = ROOT / "src" / "exnihilo" / "structure" / "records.py"
 SECTION = re.compile(r"^(Rule|Promise|Fails when|Args|Raises|Example|References|Differs):$", re.MULTILINE)
 TITLES = {"Args": "Options", "Raises": "Refuses"}
+# How the reader tells each role; what it does is said where the roles are defined.
+TOLD: Mapping[Role, str] = {
+    Role.EMBEDDING: "an index that depends on the input chooses its rows, or it is joined to the input's own",
+    Role.POSITION: "added to activations, or looked up, at places that no input changes",
+    Role.STEM: "a linear map or convolution whose input depends on no parameter",
+    Role.HIDDEN: "a linear map or convolution to which no other role applies",
+    Role.QUERY: "the first factor of an attention's scores, fused or written out, is made by it",
+    Role.KEY: "the second factor of the scores is made by it",
+    Role.VALUE: "what the scores mix is made by it",
+    Role.ATTENTION_OUT: "the first map that reads what the scores mixed",
+    Role.GATE: "a product of two maps of one input: an activation lies between it and the product",
+    Role.UP: "the same product: no activation lies between",
+    Role.RESIDUAL_OUT: "the last map on a path from the fork of `shortcut(x) + branch(x)` to the sum",
+    Role.HEAD: "only views, softmaxes, sums and shifts lie between it and an output, and it is on no branch",
+    Role.MODULATION: "its output multiplies what a norm made, or a whole branch, at all places alike (adaLN)",
+    Role.ROUTER: "its output is ranked, or its softmax weighs what maps side by side made",
+    Role.ADAPTER: "two maps in a row, narrow between, whose result is added to that of a map of the same input (LoRA)",
+    Role.RECURRENT: "a parameter of a recurrent module that the run enters",
+    Role.NORM_SCALE: "multiplies what was normalized, in the same operation or behind it",
+    Role.NORM_SHIFT: "added to what was normalized",
+    Role.BRANCH_SCALE: "multiplies behind the branch's last map (LayerScale, ReZero)",
+    Role.SCALE: "multiplies anything else",
+    Role.BIAS: "added in the operation of its map, or right behind it",
+    Role.UNKNOWN: "the evidence says which operation reads it",
+}
 MADE = "<!-- written by scripts/write_docs.py -->"
 
 
@@ -99,9 +124,9 @@ def roles_page(structures: Mapping[str, Structure]) -> str:
         "No name decides it: with every submodule renamed the roles are the same.",
         "Each parameter of a `Structure` carries the evidence for its role, and a recipe assigns its laws by role.",
         "",
-        "| role | what a parameter of it does |",
-        "| --- | --- |",
-        *(f"| `{role}` | {notes[role.name]} |" for role in Role),
+        "| role | what a parameter of it does | how it is told |",
+        "| --- | --- | --- |",
+        *(f"| `{role}` | {notes[role.name]} | {TOLD[role]} |" for role in Role),
         "",
         "`RESIDUAL_OUT` is the last linear map of a branch.",
         "What makes the branch's output zero may be a norm or a scale behind it: a branch's `outputs` name that.",
