@@ -297,14 +297,43 @@ def test_an_interrupt_leaves_the_model_as_it_was(plan, monkeypatch):
     assert same(before, state(model))
 
 
-def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_old_values():
+def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_old_values(monkeypatch):
+    import exnihilo.plans.apply as module
+
     model = mlp()
     plan = xn.plan(model, "he", example=X)
     model[2].weight = nn.Parameter(torch.zeros(1, 8).expand(2, 8))
     before = state(model)
+    monkeypatch.setattr(module, "_require_writable", lambda rows, live: None)  # as if it knew not of this kind
     with pytest.raises(RuntimeError):
         xn.apply(plan, model, seed=0)
     assert same(before, state(model))
+
+
+def under_inference_mode():
+    with torch.inference_mode():
+        return nn.Parameter(torch.zeros(2, 8))
+
+
+UNWRITABLE = {
+    "expanded": (lambda: nn.Parameter(torch.zeros(1, 8).expand(2, 8)), "'2.weight' is expanded"),
+    "inference": (under_inference_mode, "'2.weight' was made under inference_mode"),
+    "sparse": (lambda: nn.Parameter(torch.zeros(2, 8).to_sparse()), "'2.weight' has the layout sparse_coo"),
+}
+
+
+@pytest.mark.parametrize("kind", UNWRITABLE)
+def test_a_parameter_that_cannot_be_written_is_named_before_the_first_write(kind, monkeypatch):
+    make, words = UNWRITABLE[kind]
+    model = mlp()
+    plan = xn.plan(model, "he", example=X)
+    model[2].weight = make()
+    before = model[0].weight.detach().clone()
+    monkeypatch.setattr("exnihilo.plans.apply._write", lambda parameter, values: pytest.fail("it wrote"))
+    with pytest.raises(InvalidValueError) as caught:
+        xn.apply(plan, model, seed=0)
+    assert caught.value.fact.startswith(words)
+    assert torch.equal(model[0].weight, before)
 
 
 def changed(change):
