@@ -239,9 +239,23 @@ def test_a_tensor_that_is_gone_or_cast_is_named():
     applied = xn.initialize(model, "he", X, seed=0)
     model[2] = nn.Identity()
     model.half()
+    nn.init.constant_(model[0].bias, 0.5)
     survival = xn.survived(applied, model)
-    assert survival.gone == ("2.weight", "2.bias")
-    assert [entry.found for entry in survival.overwritten] == ["float16 and no longer float32"] * 2
+    assert (survival.gone, survival.cast) == (("2.weight", "2.bias"), ("0.weight",))
+    assert [entry.found for entry in survival.overwritten] == ["float16 and no longer float32, of other values"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_what_was_only_cast_is_intact_and_said_to_be_cast(dtype):
+    model = mlp()
+    applied = xn.initialize(model, "he", X, seed=3)
+    survival = xn.survived(applied, model.to(dtype))
+    assert survival.intact
+    assert survival.cast == ("0.weight", "0.bias", "2.weight", "2.bias")
+    assert str(survival).splitlines()[0] == "0 as written, 4 as written but cast, 0 overwritten, 0 gone"
+    with torch.no_grad():
+        model[0].weight[0, 0] += 1
+    assert [entry.parameter for entry in xn.survived(applied, model).overwritten] == ["0.weight"]
 
 
 def test_a_negative_zero_is_not_a_zero_that_was_written():

@@ -163,6 +163,7 @@ def _written(row: Row, values: Tensor) -> Written:
         parameter=row.parameter,
         scheme=row.scheme or "",
         dtype=row.dtype,
+        layout=row.layout,
         digest=digest(values),
         expected_std=math.nan if row.expected_std is None else row.expected_std,
         std=facts.std,
