@@ -39,7 +39,7 @@ def require_separate(live: Mapping[str, nn.Parameter]) -> None:
     tied = ties(live)
     for name, parameter in live.items():
         if tied[name] is None and _has_memory(parameter):
-            start = parameter.storage_offset() * parameter.element_size()
+            start = int(parameter.storage_offset()) * parameter.element_size()
             end = start + _extent(parameter) * parameter.element_size()
             by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append((start, end, name))
     for spans in by_storage.values():
