@@ -95,13 +95,6 @@ def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> 
                 context=["a plan can be made there, and is applied once the model has memory"],
                 fix='model.to_empty(device="cpu"), which also empties buffers, then apply',
             )
-        if parameter.layout is not torch.strided or 0 in _strides(parameter) or parameter.is_inference():
-            kind = "sparse" if parameter.layout is not torch.strided else "expanded"
-            raise InvalidValueError(
-                f"'{row.parameter}' is {'made in inference mode' if parameter.is_inference() else kind}, and cannot be "
-                "written in place. Nothing was written.",
-                fix="make it a dense parameter of its own: nn.Parameter(parameter.detach().clone())",
-            )
         if hasattr(parameter, "placements"):
             raise InvalidValueError(
                 f"'{row.parameter}' is sharded over several devices, which apply cannot write. Nothing was written.",
@@ -128,12 +121,6 @@ def _why_unwritable(parameter: nn.Parameter) -> tuple[str, str] | None:
     if is_expanded:
         return "is expanded: several of its entries are one place in memory", "nn.Parameter(parameter.detach().clone())"
     return None
-
-
-def _strides(parameter: nn.Parameter) -> tuple[int, ...]:
-    """Of the dims that hold more than one element: 0 where one element stands for several."""
-    strides = parameter.stride() if parameter.layout is torch.strided else ()
-    return tuple(stride for stride, size in zip(strides, parameter.shape, strict=False) if size > 1)
 
 
 def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int) -> tuple[Written, ...]:
