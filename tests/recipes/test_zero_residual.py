@@ -72,7 +72,7 @@ def test_a_gate_behind_a_sigmoid_is_no_zero_so_that_the_map_is_closed():
         ({"ends_in": "sigmoid"}, "it ends in sigmoid, which is 0.5 at 0"),
         ({"ends_in": "softmax"}, "it ends in softmax, which is never 0"),
         ({"ends_in": "odd"}, "it ends in odd, whose gradient at 0 is not known"),
-        ({"outputs": (), "output_biases": ()}, "it ends in something without parameters"),
+        ({"outputs": (), "output_biases": ()}, "it ends in something that no zero of a parameter makes zero"),
         ({"outputs": (), "output_biases": (), "ends_in": "softplus"}, "it ends in softplus, which is 0.6931 at 0"),
     ],
 )
