@@ -109,6 +109,13 @@ def test_too_few_seeds_are_told_before_anything_runs(folder: Path) -> None:
     assert "Fix: looks=(6,) or more seeds, or fewer comparisons" in err
 
 
+def test_what_a_study_file_prints_stays_out_of_the_json(folder: Path) -> None:
+    Path("talks.py").write_text(STUDY + "print('hello')\n")
+    code, out, err = ask("study", "talks.py", "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["forecasts"] and "hello" in err
+
+
 def test_own_data_takes_the_place_of_the_tasks(folder: Path) -> None:
     code, out, _ = ask("study", "small.py", "--data", "data.csv", "--target", "label", "--workers", "1", "--json")
     assert code == 0
@@ -130,10 +137,16 @@ LINES = {
     "bad_activation.py": STUDY.replace("width=4", "width=4, activation='rulu'"),
     "bad_task.py": STUDY.replace('"wine"', '"whine"'),
     "bad_gate.py": STUDY.replace('"zeros"', '"zero_gate"'),
+    "bad_kind.py": STUDY.replace("width=4", "width=4, kind='mpl'"),
+    "bad_norm.py": STUDY.replace("width=4", "width=4, norm='bath'"),
+    "bad_optimizer.py": STUDY.replace("lrs=", "optimizers=('adm',), lrs="),
     "bad_syntax.py": "study = (\n",
+    "null.py": "study = 1\0",
+    "exits.py": "import sys\nsys.exit(3)\n",
     "bad_name.py": "study = Stduy()\n",
     "empty.py": "",
     "twice.py": STUDY + "studies = [study, study]\n",
+    "latin.csv": DATA.replace("a,", "\xe9,", 1),
     "few.csv": "a,label\n" + "1,x\n2,y\n" * 2,
     "text.csv": DATA.replace("\n3,", "\nthree,", 1),
     "nan.csv": DATA.replace("\n3,", "\n,", 1),
@@ -144,14 +157,21 @@ REFUSED = [
     (("study", "bad_start.py"), "Unknown start 'zeross'. Did you mean 'zeros'?"),
     (("study", "bad_activation.py"), "Unknown activation 'rulu'. Did you mean 'relu'?"),
     (("study", "bad_task.py"), "Unknown task 'whine'. Did you mean 'wine'?"),
+    (("study", "bad_kind.py"), "Unknown kind of network 'mpl'. Did you mean 'mlp'?"),
+    (("study", "bad_norm.py"), "Unknown norm 'bath'. Did you mean 'batch'?"),
+    (("study", "bad_optimizer.py"), "Study.optimizers holds 'adm'; each entry must be an Optimizer."),
     (("study", "bad_gate.py"), "Start 'zero_gate' zeroes"),
     (("study", "bad_syntax.py"), "Study file 'bad_syntax.py' is not valid Python: '(' was never closed."),
     (("study", "bad_name.py"), "Study file 'bad_name.py' failed: NameError: name 'Stduy' is not defined"),
     (("study", "empty.py"), "Study file 'empty.py' holds no study."),
     (("study", "twice.py"), "Study file 'twice.py' holds several studies of the name 'small'."),
     (("study", "none.py"), "Study file 'none.py' does not exist."),
+    (("study", "corrupt"), "Study file 'corrupt' cannot be read: Is a directory."),
+    (("study", "null.py"), "Study file 'null.py' is not valid Python: source code"),
+    (("study", "exits.py"), "Study file 'exits.py' ends the program, by exit(3), before it holds a study."),
     ((*WITH_DATA, "none.csv"), "none.csv"),
     ((*WITH_DATA, "few.csv"), "a split needs at least 5 of each class"),
+    ((*WITH_DATA, "latin.csv"), "The file 'latin.csv' cannot be read as CSV."),
     ((*WITH_DATA, "text.csv"), "Feature column 'a' of"),
     ((*WITH_DATA, "nan.csv"), "Feature column 'a' of"),
     (("study", "small.py", "--data", "data.csv", "--target", "lable"), "lable"),
@@ -165,7 +185,7 @@ REFUSED = [
 
 def prepare(folder: Path) -> None:
     for name, text in LINES.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="latin-1")
     (folder / "corrupt").mkdir()
     (folder / "corrupt" / "ledger.sqlite").write_text("no ledger at all\n" * 500)
     with Ledger(folder / "other" / "ledger.sqlite"):
