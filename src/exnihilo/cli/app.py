@@ -46,7 +46,9 @@ def _root(
 @app.command("claims")
 def claims(
     only: Annotated[str, typer.Option(help="Ids of claims, such as D2,T6.", show_default="all 24")] = "",
-    preset: Annotated[str, typer.Option(help="quick: minutes. full: more tasks, seeds and steps; --dry-run says how long.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="quick: minutes. full: more tasks, seeds and steps; --dry-run says how long.")
+    ] = "quick",
     seed: Annotated[int, typer.Option(min=0, help="Another seed repeats all on other splits, values and orders.")] = 0,
     workers: Workers = ALL_CORES,
     out: Out = Path("report"),
