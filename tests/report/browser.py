@@ -20,6 +20,7 @@ LEAST_CONTRAST = 4.5
 WIDE, NARROW = 1280, 360
 # Half seconds that figures may take on a busy machine.
 PATIENCE = 240
+MOMENTS = 12
 
 # Text of every visible element with too little contrast against what lies behind it, as WCAG 2 counts it.
 FAINT = """
@@ -65,6 +66,19 @@ DRAWN = """
 })
 """
 
+# Live figures with text beyond their box, or drawn larger than it and then shrunk.
+CUT = """
+() => [...document.querySelectorAll(".live")].filter((live) => {
+  const box = live.getBoundingClientRect(), svg = live.querySelector("svg");
+  if (!svg || !box.width) return false;
+  const beyond = (text) => {
+    const { left, right, bottom, width } = text.getBoundingClientRect();
+    return width && (left < box.left - 1 || right > box.right + 1 || bottom > box.bottom + 1);
+  };
+  return Number(svg.getAttribute("width")) > box.width + 1 || [...svg.querySelectorAll("text")].some(beyond);
+}).map((live) => live.closest(".figure").dataset.figure)
+"""
+
 SCROLL_THROUGH = """
 async () => {
   document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
@@ -89,8 +103,8 @@ def check_page(folder):
     """Assert that the report in a folder (``index.html`` beside ``results.json``) works for its readers.
 
     Every card and figure is there, no request leaves the machine, no script fails, nothing scrolls sideways at
-    1280 and 360 pixels, text stands out in the light and in the dark, the keyboard reaches the content and opens folds,
-    and print and a browser without scripts show the static figures.
+    1280 and 360 pixels, no figure is cut off, text stands out in the light and in the dark, the keyboard reaches the
+    content and opens folds, and print and a browser without scripts show the static figures.
     """
     from playwright.sync_api import sync_playwright
 
@@ -140,6 +154,7 @@ def _problems_on_screen(browser, folder, width, scheme):
     problems = [
         f"{where}: figure {name} is not drawn" for name, is_drawn in page.evaluate(DRAWN, "live") if not is_drawn
     ]
+    problems += [f"{where}: figure {name} is cut off" for name in _lasting(page, CUT)]
     problems += [f"{where}: request to {url[:100]}" for url in asked if not url.startswith(LOCAL)]
     problems += [f"{where}: {text}" for text in failed]
     problems += [f"{where}: the page scrolls sideways by {sideways} px"] if sideways > 0 else []
@@ -147,6 +162,15 @@ def _problems_on_screen(browser, folder, width, scheme):
     problems += [f"{where}: {text}" for text in _missing(page, folder)]
     page.context.close()
     return problems
+
+
+def _lasting(page, question):
+    """What a question still names when figures that are drawn anew, for a new width, had their time."""
+    for _ in range(MOMENTS):
+        if not page.evaluate(question):
+            break
+        page.wait_for_timeout(500)
+    return page.evaluate(question)
 
 
 def _missing(page, folder):

@@ -48,6 +48,7 @@ def test_a_report_of_a_few_claims_without_an_opening_works_too(small):
     [
         ("</footer>", '<img src="https://example.org/x.png" alt="x"></footer>', "example.org"),
         ('data-claim="D3"', 'data-claim="D33"', "the card of D3 is None"),
+        ("Math.min(ramp.gradientLength, above - 24)", "300", "is cut off"),
         ('"mark":{"type":"rect"', '"mark":{"type":"wrecked"', "is not drawn"),
         ("--muted: #a6aebb;", "--muted: #404650;", "contrast"),
         ("main { max-width: 58rem;", "main { width: 58rem;", "scrolls sideways"),

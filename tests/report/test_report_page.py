@@ -288,6 +288,12 @@ def test_a_percent_sign_stays_with_its_number():
     assert inline("62.7 % of it") == "62.7\u00a0% of it"
 
 
+def test_numbers_in_words_are_typeset_and_code_is_not():
+    assert inline("-46 to -15 at 1e-06, 3e+09 and 0.5-0.6, T1-7, `lr=1e-3`") == (
+        "−46 to −15 at 10⁻⁶, 3×10⁹ and 0.5-0.6, T1-7, <code>lr=1e-3</code>"
+    )
+
+
 def test_a_snippet_keeps_its_text_when_it_is_highlighted():
     def bare(markup):
         return re.sub(r"<[^>]+>", "", str(markup)).replace("&#34;", '"').replace("&gt;", ">")

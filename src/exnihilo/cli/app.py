@@ -26,7 +26,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the report and of the ledger 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say how many runs, how long, and what can be decided; run none.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON, alone on standard output.")]
 
 
 Model = Annotated[
@@ -58,7 +58,9 @@ def _root(
 @app.command("claims")
 def claims(
     only: Annotated[str, typer.Option(help="Ids of claims, such as D2,T6.", show_default="all 24")] = "",
-    preset: Annotated[str, typer.Option(help="quick: minutes. full: hours, more tasks, seeds and steps.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="quick: minutes. full: more tasks, seeds and steps; --dry-run says how long.")
+    ] = "quick",
     seed: Annotated[int, typer.Option(min=0, help="Another seed repeats all on other splits, values and orders.")] = 0,
     workers: Workers = ALL_CORES,
     out: Out = Path("report"),

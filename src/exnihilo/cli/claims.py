@@ -14,7 +14,7 @@ from exnihilo.claims.claim import Claim
 from exnihilo.claims.presets import Preset, preset_named
 from exnihilo.claims.records import Results
 from exnihilo.claims.runner import num_runs_behind, run, values_environment
-from exnihilo.cli.forecasts import forecast_lines, total_line
+from exnihilo.cli.forecasts import forecast_lines, num_together, total_line
 from exnihilo.cli.outcomes import LEDGER
 from exnihilo.cli.progress import progress_shown
 from exnihilo.errors import InvalidValueError
@@ -36,10 +36,10 @@ def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dr
         return
     ensure_writable(out)
     # Without the time, which takes seconds to measure: the exact answers are not to wait for it.
-    forecasts = [forecast(study) for claim in claims for study in claim.studies(chosen, seed)]
-    expected = sum(each.num_first for each in forecasts)
-    with Ledger(out / LEDGER) as ledger, progress_shown(expected, quiet=as_json) as display:
-        display.say(total_line(forecasts))
+    studies = [study for claim in claims for study in claim.studies(chosen, seed)]
+    forecasts = [forecast(study) for study in studies]
+    with Ledger(out / LEDGER) as ledger, progress_shown(num_together(studies, forecasts)) as display:
+        display.say(total_line(studies, forecasts))
         results = run(
             claims,
             ledger,
@@ -125,4 +125,4 @@ def _forecast(claims: Sequence[Claim], preset: Preset, seed: int, workers: int, 
         console.print(Text(f"{claim.id}  {claim.title}", style="bold"))
         for line in forecast_lines(study, expected):
             console.print(f"  {line}", markup=False)
-    console.print(total_line(forecasts), markup=False)
+    console.print(total_line([study for _, study in studies], forecasts), markup=False)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from exnihilo.cli.progress import time_shown
 from exnihilo.lab.forecast import Forecast
 from exnihilo.lab.planning import seeds_needed_for_family
+from exnihilo.lab.schedule import pending
 from exnihilo.lab.study import Study
 
 
@@ -36,13 +37,31 @@ def forecast_lines(study: Study, expected: Forecast) -> list[str]:
     ]
 
 
-def total_line(forecasts: Sequence[Forecast]) -> str:
-    """All studies together; runs that studies share are counted for each."""
-    first, most = sum(each.num_first for each in forecasts), sum(each.num_most for each in forecasts)
+def num_together(studies: Sequence[Study], forecasts: Sequence[Forecast]) -> int:
+    """Runs to the first look of all the studies, where a run that several share is one.
+
+    The rates at which starts will be judged are not known yet, and so neither are those runs: they are taken to be
+    shared as often as the runs that come first.
+
+    Args:
+        studies: The studies.
+        forecasts: Of each of them.
+    """
+    opening = [pending(study, ()) for study in studies]
+    counted = sum(map(len, opening))
+    alone = sum(each.num_first for each in forecasts)
+    return round(alone * len(set().union(*opening)) / counted) if counted else alone
+
+
+def total_line(studies: Sequence[Study], forecasts: Sequence[Forecast]) -> str:
+    """All studies together; a run that several share is one, and takes its time once."""
+    alone, together = sum(each.num_first for each in forecasts), num_together(studies, forecasts)
+    most = sum(each.num_most for each in forecasts)
+    runs = f"{together:,}" if together == alone else f"about {round(together, 2 - len(str(together))):,}"
     times = [each.seconds for each in forecasts if each.seconds is not None]
-    about = f", about {time_shown(sum(times))}" if times else ""
-    studies = f"{len(forecasts)} {'study' if len(forecasts) == 1 else 'studies'}"
-    return f"{studies}: {first:,} runs to the first look, at most {most:,}{about}"
+    about = f", about {time_shown(sum(times) * together / alone)}" if times and alone else ""
+    counted = f"{len(forecasts)} {'study' if len(forecasts) == 1 else 'studies'}"
+    return f"{counted}: {runs} runs to the first look, at most {most:,}{about}"
 
 
 def _axes(study: Study) -> str:

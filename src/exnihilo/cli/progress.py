@@ -13,6 +13,8 @@ from rich.progress import Progress as Bar
 from exnihilo.lab.driver import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+# The first runs wait for the worker processes to start: before this share is trained, their speed foretells nothing.
+TELLING_SHARE = 0.02
 
 
 def progress_text(progress: Progress, expected: int) -> str:
@@ -29,8 +31,11 @@ def progress_text(progress: Progress, expected: int) -> str:
     if not progress.num_trained:
         return "starting"
     rate = progress.num_trained / max(progress.seconds, 1e-9)
-    left = (total_of(progress, expected) - progress.num_found - progress.num_trained) / rate
-    return f"{rate:.{0 if rate >= 10 else 1}f} runs/s, about {time_shown(left)} left"
+    speed = f"{rate:.{0 if rate >= 10 else 1}f} runs/s"
+    num_left = total_of(progress, expected) - progress.num_found - progress.num_trained
+    if progress.num_trained < TELLING_SHARE * num_left:
+        return speed
+    return f"{speed}, about {time_shown(num_left / rate)} left"
 
 
 def total_of(progress: Progress, expected: int) -> int:
@@ -65,15 +70,14 @@ class Display:
 
 
 @contextmanager
-def progress_shown(expected: int, *, quiet: bool) -> Generator[Display]:
+def progress_shown(expected: int) -> Generator[Display]:
     """Show progress while the block runs.
 
     Args:
         expected: Runs that are expected in all.
-        quiet: Show nothing.
     """
-    console = Console(stderr=True, quiet=quiet)
-    if quiet or not console.is_terminal:
+    console = Console(stderr=True)
+    if not console.is_terminal:
         yield Display(show=_lines(console, expected), say=partial(console.print, no_wrap=True, overflow="ellipsis"))
         return
     columns = (TextColumn("runs"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.description}"))

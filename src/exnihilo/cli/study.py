@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from exnihilo.cli.forecasts import forecast_lines, total_line
+from exnihilo.cli.forecasts import forecast_lines, num_together, total_line
 from exnihilo.cli.outcomes import LEDGER
 from exnihilo.cli.progress import progress_shown
 from exnihilo.cli.studyfile import load_studies
@@ -39,7 +39,7 @@ def ask_study(
 ) -> None:
     """Run the studies of a file to their verdicts, and print them."""
     studies = _asked(load_studies(file), data=data, target=target, kind=kind, seed=seed)
-    said = Console(stderr=True, quiet=as_json, highlight=False)
+    said = Console(stderr=True, highlight=False)
     if dry_run and not (out / LEDGER).exists():  # a dry run leaves no trace
         _say(said, studies, {}, workers, as_json=as_json, dry_run=True)
         return
@@ -47,7 +47,7 @@ def ask_study(
         forecasts = _say(said, studies, finished(studies, ledger), workers, as_json=as_json, dry_run=dry_run)
         if dry_run:
             return
-        with progress_shown(sum(each.num_first for each in forecasts), quiet=as_json) as display:
+        with progress_shown(num_together(studies, forecasts)) as display:
             records = execute(studies, ledger, workers=workers, on_progress=display.show)
     if as_json:
         print(json.dumps({"studies": [_plain(study, records) for study in studies]}, indent=2))
@@ -94,7 +94,7 @@ def _say(
         for line in forecast_lines(study, expected):
             said.print(line, markup=False)
     if len(studies) > 1:
-        said.print(total_line(forecasts), markup=False)
+        said.print(total_line(studies, forecasts), markup=False)
     return forecasts
 
 

@@ -5,9 +5,9 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from exnihilo.errors import InvalidValueError
+from exnihilo.errors import InvalidValueError, UnknownNameError
 
 # A change of any value that a run records, for the same configuration, raises this number (changelog kind `numerics`).
 NUMERICS_VERSION = 1
@@ -16,6 +16,7 @@ NUMERICS_VERSION = 1
 EVALUATED_ROWS = 384
 MEASURED_ROWS = 128
 
+Kind = Literal["mlp", "cnn"]
 Norm = Literal["none", "batch", "layer", "weight"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
 
@@ -24,6 +25,11 @@ OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
 def _canonical(part: "str | Network | Start | Optimizer") -> str:
     plain_part = part if isinstance(part, str) else asdict(part)
     return json.dumps(plain_part, sort_keys=True, separators=(",", ":"))
+
+
+def _require_known(noun: str, name: str, known: tuple[str, ...], *, plural: str | None = None) -> None:
+    if name not in known:
+        raise UnknownNameError.of(noun, name, known, plural=plural)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,7 @@ class Network:
         gate: A learned scalar on each residual branch (starts at 1 unless the start says otherwise).
     """
 
-    kind: Literal["mlp", "cnn"] = "mlp"
+    kind: Kind = "mlp"
     depth: int = 2
     width: int = 32
     activation: str = "relu"
@@ -54,6 +60,8 @@ class Network:
     gate: bool = False
 
     def __post_init__(self) -> None:
+        _require_known("kind of network", self.kind, get_args(Kind), plural="kinds")
+        _require_known("norm", self.norm, get_args(Norm))
         if self.depth < 1 or self.width < 1:
             raise InvalidValueError(
                 f"Network has depth {self.depth} and width {self.width}; both must be at least 1.",
@@ -124,6 +132,7 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        _require_known("optimizer", self.name, get_args(OptimizerName))
         object.__setattr__(self, "weight_decay", float(self.weight_decay))
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0.0):
             raise InvalidValueError(

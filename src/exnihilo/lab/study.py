@@ -4,9 +4,10 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from numbers import Integral, Real
+from typing import Any, Literal, cast
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.metrics import Metric, metric_named
@@ -20,6 +21,17 @@ from exnihilo.schemes.activations import activation_named
 # Blocks of different base seeds never meet, nor do the halves of one block.
 SEEDS_PER_STUDY = 2**20
 MAX_LOOKS = 3
+
+_BASELINE = 'baseline=Start(name="he_normal")'
+# Of each axis: what an entry is, in words and as types, and an axis that can be pasted.
+_AXES: dict[str, tuple[str, tuple[type, ...], str]] = {
+    "tasks": ("a name or a Task", (str, Task), 'tasks=("digits",)'),
+    "networks": ("a Network", (Network,), "networks=(Network(depth=2),)"),
+    "starts": ("a Start", (Start,), 'starts=(Start(name="zeros"),)'),
+    "optimizers": ("an Optimizer", (Optimizer,), 'optimizers=(Optimizer(name="adam"),)'),
+    "lrs": ("a number", (Real,), "lrs=(0.01, 0.1)"),
+    "looks": ("a whole number", (Integral,), "looks=(8, 12, 16)"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +114,11 @@ class Study:
     extend: int = 2
 
     def __post_init__(self) -> None:
-        for axis in ("tasks", "networks", "starts", "optimizers", "lrs", "looks"):
-            object.__setattr__(self, axis, tuple(dict.fromkeys(getattr(self, axis))))
-            if not getattr(self, axis):
-                raise self._invalid(f"Study.{axis} is empty; a study needs at least one entry.", f"{axis}=(...,)")
+        for axis in _AXES:
+            object.__setattr__(self, axis, self._entries(axis))
+        baseline: Any = self.baseline
+        if baseline is not None and not isinstance(baseline, Start):
+            raise self._invalid(f"Study.baseline is {baseline!r}; it must be a Start.", _BASELINE)
         object.__setattr__(self, "lrs", tuple(sorted(map(float, self.lrs))))
         self._check_numbers()
         self._check_looks()
@@ -198,6 +211,20 @@ class Study:
             f" looks; equivalent inside ±{self.margin:g}, better or worse if the interval excludes 0, else undecided."
         )
         return f"{rates} {judging}{'' if self.vary_split else ' All on one data split.'}"
+
+    def _entries(self, axis: str) -> tuple[object, ...]:
+        """The entries of an axis, each once; a study file is written by hand, and no type checker sees it."""
+        given: Any = getattr(self, axis)
+        noun, kinds, fix = _AXES[axis]
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise self._invalid(f"Study.{axis} is {given!r}; it must be a tuple.", fix)
+        entries = tuple(cast(Iterable[object], given))
+        if not entries:
+            raise self._invalid(f"Study.{axis} is empty; a study needs at least one entry.", fix)
+        for entry in entries:
+            if not isinstance(entry, kinds):
+                raise self._invalid(f"Study.{axis} holds {entry!r}; each entry must be {noun}.", fix)
+        return tuple(dict.fromkeys(entries))
 
     def _check_numbers(self) -> None:
         if not self.name or not self.question:

@@ -218,7 +218,8 @@ def _read_columns(path: Path, label: str) -> Mapping[str, npt.NDArray[Any]]:
     try:
         read = pyarrow.csv.read_csv if is_csv else pyarrow.parquet.read_table
         table = read(path)
-    except (pyarrow.ArrowException, OSError) as error:
+        names: list[str] = list(table.column_names)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"The file {label} cannot be read as {'CSV' if is_csv else 'Parquet'}.",
             context=[f"reason: {str(error).partition(chr(10))[0]}"],
@@ -226,7 +227,6 @@ def _read_columns(path: Path, label: str) -> Mapping[str, npt.NDArray[Any]]:
             if is_csv
             else "write it again, with pandas: table.to_parquet('data.parquet')",
         ) from error
-    names: list[str] = list(table.column_names)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"The file {label} has two columns named '{twice}'.", fix="rename one of them in the header")
@@ -288,7 +288,9 @@ def _require_name(name: str, known: list[str], label: str, *, noun: str) -> None
 def _near_files(path: Path) -> list[str]:
     if not path.parent.is_dir():
         return [f"the folder '{path.parent}' does not exist either"]
-    names = [entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in DEFAULT_TARGET]
+    names = [
+        entry.name for entry in path.parent.iterdir() if entry.suffix.lower() in DEFAULT_TARGET and entry.is_file()
+    ]
     near = difflib.get_close_matches(path.name, names, n=1)
     return [f"nearest file there: '{near[0]}'"] if near else []
 

@@ -1,10 +1,14 @@
 """How numbers are written for a reader: four significant digits, a true minus, powers of ten instead of ``e-07``."""
 
 import math
+import re
 
 from exnihilo.claims.records import Value
 
 MISSING = "–"
+# A number in the notation of code, and the hyphen that stands before a number and behind no word.
+_POWER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)(?!\w)")
+_MINUS = re.compile(r"(?<![\w.)\]])-(?=\d)")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -39,10 +43,23 @@ def _float(value: float) -> str:
     if 1e-3 <= magnitude < 1e6:
         text = f"{value:,.0f}" if magnitude >= 999.95 else f"{value:.4g}"
         return text.replace("-", "−")
-    mantissa, exponent = f"{value:.2e}".split("e")
-    factor = mantissa.rstrip("0").rstrip(".").replace("-", "−")
-    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    return {"1": power, "−1": f"−{power}"}.get(factor, f"{factor}×{power}")
+    mantissa, exponent = f"{magnitude:.2e}".split("e")
+    return ("−" if value < 0 else "") + _power(mantissa.rstrip("0").rstrip("."), int(exponent))
+
+
+def retyped(text: str) -> str:
+    """Text in which the numbers that code wrote stand as ``shown`` writes them: a true minus, powers of ten.
+
+    Example:
+        >>> retyped("Noise of 1e-08 to 3.5e+06, from -46 to -15 points; 1e-6")
+        'Noise of 10⁻⁸ to 3.5×10⁶, from −46 to −15 points; 10⁻⁶'
+    """
+    return _MINUS.sub("−", _POWER.sub(lambda found: _power(found[1], int(found[2])), text))
+
+
+def _power(mantissa: str, exponent: int) -> str:
+    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
+    return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
 def interval_shown(interval: tuple[float, float] | None) -> str:

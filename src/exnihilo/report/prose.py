@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from exnihilo.report.numbers import retyped
+
+_CODE = re.compile(r"`([^`]+)`")
 _PERCENT = re.compile(r"(?<=\d) %")
 _FIGURE = re.compile(r"^\[figure:\s*([^\]]+?)\s*\]$")
 
@@ -19,15 +22,21 @@ class Step:
 
 
 def inline(text: str) -> Markup:
-    """Text with `code` and **strong** marked; everything else is escaped.
+    """Text with `code` and **strong** marked; everything else is escaped, and numbers outside of code are typeset.
 
     Example:
-        >>> inline("`W = 0` is **not** < 1")
-        Markup('<code>W = 0</code> is <strong>not</strong> &lt; 1')
+        >>> inline("`W = -1` is **not** < -1")
+        Markup('<code>W = -1</code> is <strong>not</strong> &lt; −1')
     """
-    safe = _PERCENT.sub("\u00a0%", str(escape(text)))
-    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    words, *rest = _CODE.split(str(escape(text)))
+    safe = _typeset(words)
+    for code, after in zip(rest[::2], rest[1::2], strict=True):
+        safe += f"<code>{code}</code>{_typeset(after)}"
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe))
+
+
+def _typeset(text: str) -> str:
+    return _PERCENT.sub("\u00a0%", retyped(text))
 
 
 def steps(text: str) -> tuple[Step, ...]:

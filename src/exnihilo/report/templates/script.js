@@ -27,11 +27,11 @@
       spec.autosize = { type: "fit-x", contains: "padding" };
     }
     const view = spec.facet ? spec.spec : spec;
-    const room = panel - Math.min(limit, (longest.y ?? 6) * CHARACTER);
+    const beside = Math.min(limit, (longest.y ?? 6) * CHARACTER);
+    const room = panel - beside;
     const { axis, legend } = spec.config;
     axis.labelLimit = limit;
-    legend.columns = clamp(Math.floor(width / ((longest.c ?? 1) * CHARACTER + 44)), 1, counts.c ?? 1);
-    legend.gradientLength = clamp(width * 0.5, 100, 220);
+    legend.columns = clamp(Math.floor((width - beside) / ((longest.c ?? 1) * CHARACTER + 44)), 1, counts.c ?? 1);
     spec.config.axisXQuantitative.tickCount = clamp(Math.floor(room / 85), 2, 8);
     if (counts.x) {
       const flat = (counts.x * (longest.x * CHARACTER + 10)) < room;
@@ -40,6 +40,7 @@
       if (numbers > 0 && room / counts.x < 38) view.layer.splice(numbers, 1);
     }
     if (counts.y) wrapCategories(spec, view, Math.floor(limit / 6));
+    fitTitles(view, spec.facet ? panel : room, width - beside);
     spec.config.title.limit = width - 10;
     return spec;
   }
@@ -70,6 +71,21 @@
     }
   }
 
+  // Long titles break into lines: that of the axis over the width of a panel, that of the color ramp over the figure's.
+  function fitTitles(view, below, above) {
+    for (const { encoding } of view.layer) {
+      const axis = encoding?.x?.axis, ramp = encoding?.color?.legend;
+      if (axis?.title) axis.title = lines(axis.title, below);
+      if (!ramp?.gradientLength) continue;
+      ramp.gradientLength = Math.min(ramp.gradientLength, above - 24);
+      if (ramp.title) ramp.title = lines(ramp.title, above);
+    }
+  }
+
+  function lines(title, room) {
+    return title.length * CHARACTER > room ? wrapped(title, room / CHARACTER) : title;
+  }
+
   function wrapped(text, characters) {
     const lines = [];
     for (const word of text.replaceAll(/ (?=[·=])|(?<==) /g, "\u00a0").split(" ")) {
@@ -91,7 +107,16 @@
     const holder = document.createElement("div");
     // Drawn out of sight but with layout, so that the static figure stands until the live one is whole.
     const options = { mode: "vega-lite", renderer: "svg", actions: false, tooltip: { theme: "custom" } };
-    const result = await vegaEmbed(holder, refitted(figure.dataset.figure, width), options);
+    const embed = (room) => vegaEmbed(holder, refitted(figure.dataset.figure, room), options);
+    let result = await embed(width);
+    // The room for labels is foretold from their characters; where they take more, the rest is drawn smaller.
+    for (let room = width, tries = 0; tries < 3; tries += 1) {
+      const excess = Math.ceil(holder.querySelector("svg").getAttribute("width") - width);
+      if (excess <= 0) break;
+      room -= excess;
+      result.finalize();
+      result = await embed(room);
+    }
     if (figure.dataset.drawn !== wanted) return result.finalize();
     views.get(figure)?.finalize();
     views.set(figure, result);
