@@ -302,7 +302,7 @@ def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_
     plan = xn.plan(model, "he", example=X)
     model[2].weight = nn.Parameter(torch.zeros(1, 8).expand(2, 8))
     before = state(model)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InvalidValueError, match=r"'2.weight' is expanded"):
         xn.apply(plan, model, seed=0)
     assert same(before, state(model))
 
@@ -316,6 +316,10 @@ def changed(change):
 STALE = {
     "shape": (lambda m: m.__setitem__(0, nn.Linear(4, 9)), "0.weight: planned (8, 4) float32, now (9, 4) float32"),
     "dtype": (lambda m: m[0].half(), "0.weight: planned (8, 4) float32, now (8, 4) float16"),
+    "frozen": (
+        lambda m: m[0].weight.requires_grad_(False),
+        "0.weight: planned (8, 4) float32, now (8, 4) float32 frozen",
+    ),
     "missing": (lambda m: m.__setitem__(0, nn.Identity()), "0.weight: planned (8, 4) float32, now missing"),
     "added": (lambda m: m.append(nn.Linear(2, 1, bias=False)), "3.weight: not planned, now (1, 2) float32"),
     "tied": (

@@ -6,7 +6,7 @@ from planned_models import TOKENS, Net, same, state
 from torch import nn
 
 import exnihilo as xn
-from exnihilo.errors import InvalidValueError, LayoutError, StalePlanError, UnknownNameError
+from exnihilo.errors import InvalidValueError, LayoutError, ReadError, StalePlanError, UnknownNameError
 from exnihilo.plans.live import live_parameters
 from exnihilo.recipes.default import Default
 from exnihilo.recipes.he import He
@@ -187,6 +187,53 @@ def test_wrapped_models_have_the_plan_of_the_model_itself():
     plain = xn.plan(inner, "he", example=example)
     assert xn.plan(torch.compile(inner, backend="eager"), "he", example=example).rows == plain.rows
     assert list(live_parameters(nn.DataParallel(inner))) == [row.parameter for row in plain.rows]
+
+
+def test_two_parameters_that_share_memory_are_refused_with_the_way_to_tie_them():
+    model = Net()
+    model.head.weight = nn.Parameter(torch.zeros(11, 8))
+    made = xn.plan(model, "zero-head", example=TOKENS)
+    model.head.weight.data = model.embed.weight.data
+    before = state(model)
+    with pytest.raises(InvalidValueError, match=r"'embed\.weight' and 'head\.weight' .* share memory") as caught:
+        xn.plan(model, "zero-head", example=TOKENS)
+    assert caught.value.fix == "model.head.weight = model.embed.weight"
+    with pytest.raises(InvalidValueError, match="share memory"):
+        xn.apply(made, model, seed=0)
+    assert same(before, state(model))
+
+
+def test_parameters_that_lie_side_by_side_in_one_storage_are_no_tie():
+    model, flat = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)), torch.zeros(32)
+    model[0].weight = nn.Parameter(flat[:16].view(4, 4))
+    model[1].weight = nn.Parameter(flat[16:].view(4, 4))
+    assert xn.initialize(model, "constant(value=1)", torch.zeros(1, 4), seed=0).num_tied == 0
+    assert flat.all()
+    model[1].weight = nn.Parameter(flat[15:31].view(4, 4))
+    with pytest.raises(InvalidValueError, match="share memory") as caught:
+        xn.plan(model, "zeros", example=torch.zeros(1, 4))
+    assert caught.value.fix == "model[1].weight = model[0].weight"
+
+
+def test_two_parameters_of_one_canonical_name_are_refused_with_both_names():
+    class Odd(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.add_module("_orig_mod", nn.Linear(4, 4))
+
+        def forward(self, x):
+            return self._orig_mod(super().forward(x))
+
+    with pytest.raises(ReadError, match=r"'weight' and '_orig_mod\.weight' of Odd have one canonical name, 'weight'"):
+        xn.plan(Odd(), "he", example=torch.zeros(1, 4))
+
+
+def test_a_name_that_stands_in_the_model_means_itself_whatever_its_brackets_say():
+    model = nn.Sequential()
+    model.add_module("up[0]", nn.Linear(4, 4))
+    model.add_module("up0", nn.Linear(4, 4))
+    rows = xn.plan(model, "default", example=torch.zeros(1, 4), overrides={"up[0].weight": "zeros"}).by_name
+    assert [name for name, row in rows.items() if row.scheme] == ["up[0].weight"]
 
 
 # The table.

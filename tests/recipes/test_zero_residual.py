@@ -73,6 +73,7 @@ def test_a_gate_behind_a_sigmoid_is_no_zero_so_that_the_map_is_closed():
         ({"ends_in": "softmax"}, "it ends in softmax, which is never 0"),
         ({"ends_in": "odd"}, "it ends in odd, whose gradient at 0 is not known"),
         ({"outputs": (), "output_biases": ()}, "it ends in something without parameters"),
+        ({"outputs": (), "output_biases": (), "ends_in": "softplus"}, "it ends in softplus, which is 0.6931 at 0"),
     ],
 )
 def test_a_branch_that_zeros_would_not_close_or_never_open_is_left_with_the_reason(change, why):
@@ -151,6 +152,24 @@ def test_a_tensor_that_another_branch_uses_inside_is_not_erased_but_one_of_an_en
     assert "another branch uses" in assigned([*parameters, *others], branch, other)["b.fc2.weight"].reason
     enclosed = replace(branch, parent=1)
     assert "b.fc2.weight" in schemes(assigned([*parameters, *others], enclosed, other))
+
+
+class Mirrored(nn.Module):
+    """A branch whose last map is its first one transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.u, self.block, self.head = nn.Parameter(torch.randn(8, 6)), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = x + nn.functional.linear(torch.relu(nn.functional.linear(x, self.u)), self.u.t())
+        return self.head(x + self.block(x))
+
+
+def test_a_tensor_that_its_own_branch_uses_inside_too_is_not_made_two_zeros_of_one_product():
+    rows = xn.plan(Mirrored(), "zero-residual", example=torch.zeros(1, 6)).by_name
+    assert (rows["u"].action, rows["block.weight"].scheme) == ("keep", "zeros")
+    assert "its last tensor is used before relu too" in rows["u"].reason
 
 
 # Real modules: the promise is seen by running them.

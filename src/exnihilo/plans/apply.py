@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
-from exnihilo.plans.live import live_parameters, require_current
+from exnihilo.plans.live import live_parameters, require_current, require_separate
 from exnihilo.plans.make import plan as make_plan
 from exnihilo.plans.records import Applied, Plan, Row, Written
 from exnihilo.plans.values import described, digest
@@ -36,8 +36,8 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
 
     Raises:
         StalePlanError: The model's parameters are not those of the plan; it says which. Nothing was written.
-        InvalidValueError: A parameter is on the meta device or sharded, or the seed is out of range. Nothing was
-            written.
+        InvalidValueError: A parameter cannot be written (on the meta device, sharded, in memory of another one), or the
+            seed is out of range. Nothing was written.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -50,6 +50,7 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
     Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
     live = live_parameters(model)
     require_current(plan.rows, model, live)
+    require_separate(live)
     rows = [row for row in plan.rows if row.action == "assign"]
     _require_writable(rows, live)
     counts = plan.counts
@@ -93,11 +94,24 @@ def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> 
                 context=["a plan can be made there, and is applied once the model has memory"],
                 fix='model.to_empty(device="cpu"), which also empties buffers, then apply',
             )
+        if parameter.layout is not torch.strided or 0 in _strides(parameter) or parameter.is_inference():
+            kind = "sparse" if parameter.layout is not torch.strided else "expanded"
+            raise InvalidValueError(
+                f"'{row.parameter}' is {'made in inference mode' if parameter.is_inference() else kind}, and cannot be "
+                "written in place. Nothing was written.",
+                fix="make it a dense parameter of its own: nn.Parameter(parameter.detach().clone())",
+            )
         if hasattr(parameter, "placements"):
             raise InvalidValueError(
                 f"'{row.parameter}' is sharded over several devices, which apply cannot write. Nothing was written.",
                 fix="apply the plan before the model is sharded",
             )
+
+
+def _strides(parameter: nn.Parameter) -> tuple[int, ...]:
+    """Of the dims that hold more than one element: 0 where one element stands for several."""
+    strides = parameter.stride() if parameter.layout is torch.strided else ()
+    return tuple(stride for stride, size in zip(strides, parameter.shape, strict=False) if size > 1)
 
 
 def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int) -> tuple[Written, ...]:

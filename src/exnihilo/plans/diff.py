@@ -3,7 +3,7 @@
 from exnihilo.plans.records import Change, Difference, Plan, Row
 
 # Of each row, what two plans may say differently; layout and fingerprint follow from these.
-_FIELDS = ("role", "action", "scheme", "expected_std", "reason", "shape", "dtype", "tied_to")
+_FIELDS = ("role", "action", "scheme", "expected_std", "reason", "shape", "dtype", "tied_to", "frozen")
 
 
 def diff(a: Plan, b: Plan) -> Difference:

@@ -36,11 +36,11 @@ def from_json(text: str, source: str = "This text") -> Plan:
     """
     try:
         data: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanFileError(f"{source} is no plan: it is no JSON. {error}", fix=_FIX) from None
     fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
     version = fields.pop("version", None)
-    if version != PLAN_VERSION:
+    if type(version) is not int or version != PLAN_VERSION:
         raise PlanFileError(
             f"{source} is no plan of version {PLAN_VERSION}: its version is {version!r}.",
             context=["a plan is made anew by every version that changes its records"],
@@ -51,7 +51,7 @@ def from_json(text: str, source: str = "This text") -> Plan:
         for i, row in enumerate(plan.rows):
             _require_consistent(row, f"plan.rows[{i}]")
         _require_unique(plan)
-    except MalformedError as error:
+    except (MalformedError, OverflowError) as error:
         raise PlanFileError(f"{source} is no plan: {error}.", fix=_FIX) from None
     return plan
 
@@ -91,8 +91,8 @@ def _require_consistent(row: Row, place: str) -> None:
         raise MalformedError(f"{what} has action '{row.action}' and is tied to {row.tied_to!r}")
     if row.layout.numel != math.prod(row.shape):
         raise MalformedError(f"{what} has shape {row.shape} and a layout of shape {row.layout.shape}")
-    if row.fingerprint != fingerprint(row.parameter, row.shape, row.dtype, row.tied_to):
-        raise MalformedError(f"{what} has a fingerprint of another name, shape, dtype or tie")
+    if row.fingerprint != fingerprint(row.parameter, row.shape, row.dtype, row.tied_to, frozen=row.frozen):
+        raise MalformedError(f"{what} has a fingerprint of another name, shape, dtype or tie, or frozen otherwise")
     if row.scheme is None or row.expected_std is None:
         return
     try:

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+import torch
 from torch import nn
 
-from exnihilo.errors import StalePlanError
+from exnihilo.errors import InvalidValueError, StalePlanError
 from exnihilo.plans.records import Row
 from exnihilo.structure.folding import folded
 from exnihilo.structure.names import canonical_names
@@ -27,21 +30,63 @@ def ties(live: Mapping[str, nn.Parameter]) -> dict[str, str | None]:
     }
 
 
+def require_separate(live: Mapping[str, nn.Parameter]) -> None:
+    """Raise InvalidValueError where two parameters share memory: a write to the one would be a write to the other.
+
+    One parameter under two names is a tie, and no such case. Tensors without memory of their own cannot be told.
+    """
+    by_storage: dict[int, list[tuple[int, int, str]]] = {}
+    for name, parameter in {id(parameter): (name, parameter) for name, parameter in reversed(live.items())}.values():
+        if _has_memory(parameter):
+            start = parameter.storage_offset() * parameter.element_size()
+            end = start + _extent(parameter) * parameter.element_size()
+            by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append((start, end, name))
+    for spans in by_storage.values():
+        for (_, end, first), (start, _, second) in pairwise(sorted(spans)):
+            if start < end:
+                order = list(live)
+                owner, other = sorted((first, second), key=order.index)
+                raise InvalidValueError(
+                    f"'{owner}' and '{other}' are two parameters that share memory: what is written to the one "
+                    "would change the other.",
+                    context=["a tie is one parameter under two names; sharing through .data is not seen as one"],
+                    fix=f"{_written_out(other)} = {_written_out(owner)}",
+                )
+
+
+def _written_out(name: str) -> str:
+    return re.sub(r"\.(\d+)(?=\.)", r"[\1]", f"model.{name}")
+
+
+def _has_memory(parameter: nn.Parameter) -> bool:
+    # A wrapper such as a sharded tensor passes for a Parameter, yet its class is none, and its storage is empty.
+    is_plain = nn.Parameter in type(parameter).__mro__ and parameter.layout is torch.strided
+    return is_plain and parameter.numel() > 0 and parameter.untyped_storage().device.type != "meta"
+
+
+def _extent(parameter: nn.Parameter) -> int:
+    """Entries of the storage from the first to the last that the parameter holds."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
+
+
 def dtype_name(parameter: nn.Parameter) -> str:
     """Such as ``"float32"``."""
     return str(parameter.dtype).removeprefix("torch.")
 
 
-def fingerprint(name: str, shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+def fingerprint(name: str, shape: tuple[int, ...], dtype: str, tied_to: str | None, *, frozen: bool) -> str:
     """Sixteen hex digits of what must be so when a plan is applied; not of the values."""
-    told = json.dumps([name, shape, dtype, tied_to])
+    told = json.dumps([name, shape, dtype, tied_to, frozen])
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def live_fingerprints(live: Mapping[str, nn.Parameter]) -> dict[str, str]:
     """The fingerprint of each parameter as it is now."""
     tied = ties(live)
-    return {name: fingerprint(name, tuple(p.shape), dtype_name(p), tied[name]) for name, p in live.items()}
+    return {
+        name: fingerprint(name, tuple(p.shape), dtype_name(p), tied[name], frozen=not p.requires_grad)
+        for name, p in live.items()
+    }
 
 
 def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn.Parameter]) -> None:
@@ -51,15 +96,13 @@ def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn
     differing: list[tuple[str, str]] = []
     for row in rows:
         if row.parameter not in now:
-            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now missing"))
+            differing.append((row.parameter, f"planned {_planned(row)}, now missing"))
         elif now[row.parameter] != row.fingerprint:
-            parameter = live[row.parameter]
-            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[row.parameter])
-            differing.append((row.parameter, f"planned {_facts(row.shape, row.dtype, row.tied_to)}, now {found}"))
+            found = _found(live[row.parameter], tied[row.parameter])
+            differing.append((row.parameter, f"planned {_planned(row)}, now {found}"))
     for name, parameter in live.items():
         if name not in planned:
-            found = _facts(tuple(parameter.shape), dtype_name(parameter), tied[name])
-            differing.append((name, f"not planned, now {found}"))
+            differing.append((name, f"not planned, now {_found(parameter, tied[name])}"))
     if differing:
         count = f"{len(differing)} parameter differs" if len(differing) == 1 else f"{len(differing)} parameters differ"
         lines = folded(differing, lambda entry: entry[0], lambda entry: entry[1])
@@ -70,6 +113,14 @@ def require_current(rows: Sequence[Row], model: nn.Module, live: Mapping[str, nn
         )
 
 
-def _facts(shape: tuple[int, ...], dtype: str, tied_to: str | None) -> str:
+def _planned(row: Row) -> str:
+    return _facts(row.shape, row.dtype, row.tied_to, frozen=row.frozen)
+
+
+def _found(parameter: nn.Parameter, tied_to: str | None) -> str:
+    return _facts(tuple(parameter.shape), dtype_name(parameter), tied_to, frozen=not parameter.requires_grad)
+
+
+def _facts(shape: tuple[int, ...], dtype: str, tied_to: str | None, *, frozen: bool) -> str:
     tie = f" tied to '{tied_to}'" if tied_to else ""
-    return f"{shape} {dtype}{tie}"
+    return f"{shape} {dtype}{tie}{' frozen' if frozen else ''}"

@@ -7,7 +7,7 @@ from torch import nn
 
 from exnihilo.errors import InvalidValueError, LayoutError, UnassignedError
 from exnihilo.plans.closed_twice import require_openable
-from exnihilo.plans.live import fingerprint, live_parameters, require_current
+from exnihilo.plans.live import fingerprint, live_parameters, require_current, require_separate
 from exnihilo.plans.patterns import resolved
 from exnihilo.plans.records import Plan, Row
 from exnihilo.recipes.named import recipe_named, recipe_text
@@ -50,7 +50,8 @@ def plan(
         UnassignedError: The recipe has no rule for a parameter.
         RecipeError: The recipe makes no sense for the model.
         UnknownNameError: There is no such recipe, scheme or role, or a pattern means no parameter.
-        InvalidValueError: An override can never hold, or its scheme cannot be drawn for that dtype.
+        InvalidValueError: An override can never hold, or its scheme cannot be drawn for that dtype; or two parameters
+            share memory without being one.
         LayoutError: A scheme does not fit a parameter's layout.
         ReadError: The model cannot be read on the example.
         StalePlanError: The structure given is another model's.
@@ -67,6 +68,8 @@ def plan(
         from exnihilo.structure.reader import read  # only who reads a model pays for the import
 
         structure = read(model, example)
+    live = live_parameters(model)
+    require_separate(live)
     overriding = _overriding(overrides or {}, structure)
     keeping = resolved((keep,) if isinstance(keep, str) else tuple(keep), structure)
     _require_effect(overrides or {}, overriding, keeping)
@@ -76,7 +79,6 @@ def plan(
         **{name: Assignment(scheme=None, reason=f"keep '{pattern}'") for name, pattern in keeping.items()},
     }
     _require_complete(chosen, structure, assigned)
-    live = live_parameters(model)
     rows = tuple(_row(parameter, assigned) for parameter in structure.parameters)
     require_current(rows, model, live)
     require_openable(structure, rows, live)
@@ -177,7 +179,10 @@ def _row(parameter: Parameter, assigned: Mapping[str, Assignment]) -> Row:
         "dtype": parameter.dtype,
         "tied_to": parameter.tied_to,
         "layout": parameter.layout,
-        "fingerprint": fingerprint(parameter.name, parameter.shape, parameter.dtype, parameter.tied_to),
+        "frozen": parameter.frozen,
+        "fingerprint": fingerprint(
+            parameter.name, parameter.shape, parameter.dtype, parameter.tied_to, frozen=parameter.frozen
+        ),
     }
     if parameter.tied_to is not None:
         return Row(action="tied", reason=f"the same tensor as {parameter.tied_to}", **facts)

@@ -14,8 +14,9 @@ def matched(pattern: str, structure: Structure) -> tuple[str, ...]:
     """The owners of all tensors that a pattern means, in the model's order.
 
     Args:
-        pattern: A canonical name in which ``*``, ``?`` and ``[...]`` are wildcards, or ``"role:"`` and a role. A tied
-            tensor is meant where any of its names, or its role under any of them, is.
+        pattern: A canonical name; or, where there is none of that spelling, one in which ``*``, ``?`` and ``[...]``
+            are wildcards; or ``"role:"`` and a role. A tied tensor is meant where any of its names, or its role under
+            any of them, is.
         structure: What the model is made of.
 
     Raises:
@@ -35,7 +36,9 @@ def matched(pattern: str, structure: Structure) -> tuple[str, ...]:
         role = _role(pattern)
         found = [parameter for parameter in structure.parameters if parameter.role is role]
     else:
-        found = [parameter for parameter in structure.parameters if fnmatchcase(parameter.name, pattern)]
+        # A name may hold brackets itself: one that stands there as it is means that parameter alone.
+        named = [parameter for parameter in structure.parameters if parameter.name == pattern]
+        found = named or [parameter for parameter in structure.parameters if fnmatchcase(parameter.name, pattern)]
     if not found:
         raise _nothing(pattern, structure)
     return tuple(dict.fromkeys(parameter.tied_to or parameter.name for parameter in found))

@@ -9,7 +9,7 @@ from exnihilo.layouts import Layout
 from exnihilo.structure.records import Role
 
 # A change of a record's fields raises this number; a file of another version is refused.
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 Action = Literal["assign", "keep", "tied"]
 
@@ -29,8 +29,9 @@ class Row:
         shape: Of the full logical tensor.
         dtype: Such as ``"float32"``.
         tied_to: Of ``"tied"``: the owner's name; else None.
+        frozen: It had ``requires_grad=False`` when the plan was made: what the recipe chose may rest on it.
         layout: Which dims are out, in and kernel.
-        fingerprint: Of name, shape, dtype and tie: what must be so when the plan is applied.
+        fingerprint: Of name, shape, dtype, tie and ``frozen``: what must be so when the plan is applied.
     """
 
     parameter: str
@@ -42,6 +43,7 @@ class Row:
     shape: tuple[int, ...]
     dtype: str
     tied_to: str | None = None
+    frozen: bool = False
     layout: Layout
     fingerprint: str
 

@@ -74,6 +74,10 @@ class DepthScaled:
                 assigned[owner.name] = self._of_map(depths[branch.index])
                 if ends_in_norm(structure, branch):
                     assigned[owner.name] = keep("a norm behind it would take a factor out again")
+                elif owner.computed:
+                    assigned[owner.name] = keep(
+                        "its weight is normalized or computed, which may take a factor out again"
+                    )
                 elif owner.frozen:
                     assigned[owner.name] = keep(FROZEN)
                 else:

@@ -29,6 +29,7 @@ def by_role(structure: Structure, map_law: MapLaw) -> dict[str, Assignment]:
     - Biases and shifts: zero. Scales of norms: neutral, that is ``1 - offset``.
     - Branch scales and other scales: kept, since their value is a choice of the model (1e-6 of a LayerScale).
     - Adapters: kept, since one of their factors is zero on purpose.
+    - Weights that the model normalizes or computes with before it maps: kept, since their own spread is not the map's.
     - Frozen parameters: kept, since nothing would train what is drawn. Parameters of unknown role: kept where no
       output depends on them; else no rule covers them.
     """
@@ -47,6 +48,8 @@ def _law(parameter: Parameter, roles: frozenset[Role], map_law: MapLaw) -> Assig
     if roles & {Role.EMBEDDING, Role.POSITION}:
         tied = " and read as the head" if Role.HEAD in roles else ""
         return Assignment(scheme=LOOKED_UP, reason=f"looked up{tied}, so without a fan: std 0.02 as in BERT and GPT-2")
+    if parameter.computed:
+        return keep("the model maps by what it computes from it, so that a law for its own values promises nothing")
     match parameter.role:
         case Role.BIAS | Role.NORM_SHIFT:
             return Assignment(scheme=Zeros(), reason="adds nothing at the start")

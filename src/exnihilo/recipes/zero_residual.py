@@ -26,7 +26,8 @@ class ZeroResidual:
         - The branch is gated by a map of a condition (adaLN): that map and its bias are 0, and the branch is kept.
         - The branch is left as it is, and the plan says why, where zeros would not close it (it ends in an activation
           of ``f(0) != 0``, or in something without parameters), would never open again (``f'(0) = 0``, as of ReLU;
-          frozen), or would erase what the same tensor does elsewhere.
+          frozen; the same tensor once more inside, before an activation), or would erase what the same tensor does
+          elsewhere.
 
     Promise:
         Each closed block is its shortcut at the start, so that the network is as shallow as it can be and signal and
@@ -120,15 +121,19 @@ class _Lookup:
 
     def why_left(self, branch: Branch, names: tuple[str, ...], *, is_gated: bool) -> str | None:
         """Why zeros in these parameters do not close the branch, or not only that; None where they do just that."""
-        if not names:
-            return "it ends in something without parameters"
         why = None if is_gated else why_not_zero_behind(branch.ends_in)
-        return f"it {why}" if why else next(filter(None, (self._why_not(branch, name) for name in names)), None)
+        if why:
+            return f"it {why}"
+        if not names:
+            return "it ends in something that no zero of a parameter makes zero"
+        return next(filter(None, (self._why_not(branch, name) for name in names)), None)
 
     def _why_not(self, branch: Branch, name: str) -> str | None:
         parameter = self.by_name[name]
         if parameter.frozen or parameter.detached:
             return "no gradient would ever open it"
+        if parameter.computed:
+            return "its last weight is normalized or computed, and zeros in it would be divided by their own length"
         others = {part.role for part in parameter.slices} - {parameter.role}
         if len(self.roles[name]) > 1:
             others |= self.roles[name] & _ERASED
@@ -136,6 +141,9 @@ class _Lookup:
             return f"its last tensor is {', '.join(sorted(others))} too, which zeros would erase"
         if self.inside.get(name, frozenset()) - self.above[branch.index] - {branch.index}:
             return "another branch uses its last tensor inside, which zeros would erase"
+        if name in self.owners_of(branch.maps) and parameter.activation not in (None, "linear", branch.ends_in):
+            # No such activation stands behind the branch's end: it stands behind another use of the tensor.
+            return f"its last tensor is used before {parameter.activation} too: zeros there and here would never open"
         return None
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from exnihilo.errors import ReadError
+
 # Attributes that torch.compile, FSDP and activation checkpointing give to the module that they wrap.
 _WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 # What torch.nn.utils.parametrize makes of the parameter `weight`: `parametrizations.weight.original`, or
@@ -23,9 +25,22 @@ def canonical_names(model: nn.Module) -> dict[str, str]:
     Example:
         >>> canonical_names(nn.DataParallel(nn.Sequential(nn.Linear(2, 2, bias=False))))
         {'module.0.weight': '0.weight'}
+
+    Raises:
+        ReadError: Two parameters have one canonical name.
     """
     named = {path: name for prefix, short, module in _modules(model) for path, name in _own(prefix, short, module)}
-    return {path: named[path] for path, _ in model.named_parameters(remove_duplicate=False)}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    taken: dict[str, str] = {}
+    for path, parameter in parameters.items():
+        first = taken.setdefault(named[path], path)
+        if parameters[first] is not parameter:
+            raise ReadError(
+                f"'{first}' and '{path}' of {type(model).__name__} have one canonical name, '{named[path]}'.",
+                context=[f"{', '.join(sorted(_WRAPPED))} are taken for what wrappers add to a name"],
+                fix="give the submodule another name",
+            )
+    return {path: named[path] for path in parameters}
 
 
 def _modules(model: nn.Module, prefix: str = "", short: str = "") -> Iterator[tuple[str, str, nn.Module]]:

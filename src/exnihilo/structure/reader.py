@@ -28,19 +28,23 @@ def read(model: nn.Module, example: Any) -> Structure:
     """The structure of a model, from what it computes on an example.
 
     A copy of the model runs once, without memory for weights where that works; the model itself is left as it was:
-    parameters, buffers, gradients, modes, hooks and random state.
+    parameters, buffers, gradients, modes, hooks and random state. A run in training mode that leaves parameters out is
+    followed by one in eval mode, which is taken if it reads more of them; ``reading.training`` tells.
+
+    A copy shares what closures hold. Where a hook or a replaced forward changes the model through one, its buffers and
+    attributes are set back; changes of other objects that a closure holds, such as a list, stay.
 
     Args:
         model: Any module: nested, compiled, parallel, with tied, frozen or unused parameters, on any device or meta.
-        example: What the model is called with: a tensor, a tuple of arguments, or a dict of keyword arguments. Shapes
-            and dtypes matter; values do where the model's own code asks for them.
+        example: What the model is called with: a tensor, a tuple of arguments, or a mapping of keyword arguments.
+            It is copied too. Shapes and dtypes matter; values do where the model's own code asks for them.
 
     Returns:
         Every parameter with its role and the evidence, residual branches, attention blocks, gated maps.
 
     Raises:
-        ReadError: The model does not run on the example, a parameter has no shape yet, or no output depends on a
-            parameter.
+        ReadError: The model does not run on the example, cannot be copied or refers to itself through a closure, is a
+            ScriptModule, a parameter has no shape yet or no element, or no output depends on a parameter.
 
     Example:
         >>> from torch import nn

@@ -1,6 +1,8 @@
 """Records what a model computes: every operation below autograd, in order, with the tensors it read and wrote."""
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, fields, is_dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -64,7 +66,7 @@ class Recording:
         inputs: The tensors of the example.
         outputs: The tensors of what the model returned.
         reached: Canonical names of the parameters that a gradient of the outputs reaches.
-        linears: Canonical names of the weights of ``nn.RNNBase`` and ``nn.RNNCellBase`` modules.
+        recurrent: Canonical names of the weights of ``nn.RNNBase`` and ``nn.RNNCellBase`` modules.
     """
 
     events: list[Event]
@@ -75,27 +77,45 @@ class Recording:
     reached: frozenset[str]
     recurrent: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def num_read(self) -> int:
+        """How many parameters some operation was given."""
+        read = tensors_read(self.events)
+        return sum(id(parameter) in read for parameter in self.parameters.values())
+
+
+def tensors_read(events: list[Event]) -> set[int]:
+    """The identities of what the operations were given, tensors among it."""
+    given = (value for event in events for value in (*event.args, *event.kwargs.values()))
+    return {id(leaf) for value in given for leaf in (value if isinstance(value, list | tuple) else (value,))}
+
 
 def tensors_in(value: Any) -> list[Tensor]:
     """Every tensor in a nest of containers, dataclasses and plain objects, each once, in order."""
     found: dict[int, Tensor] = {}
-    waiting, seen = [value], set[int]()
+    waiting, seen = deque([value]), dict[int, Any]()  # what was seen is kept, so that its identity stays its own
     while waiting:
-        item = waiting.pop(0)
+        item = waiting.popleft()
         if isinstance(item, Tensor):
             found.setdefault(id(item), item)
-            continue
-        if id(item) in seen or isinstance(item, str | bytes | int | float | bool | type(None)):
-            continue
-        seen.add(id(item))
-        if isinstance(item, dict):
-            waiting += item.values()
-        elif isinstance(item, list | tuple | set | frozenset):
-            waiting += item
-        elif not isinstance(item, torch.nn.Module | type):
-            leaves = tree_leaves(item)
-            waiting += leaves if leaves != [item] else vars(item).values() if hasattr(item, "__dict__") else ()
+        elif id(item) not in seen and not isinstance(item, str | bytes | int | float | bool | type(None)):
+            seen[id(item)] = item
+            waiting += _parts(item)
     return list(found.values())
+
+
+def _parts(item: Any) -> list[Any]:
+    if isinstance(item, dict):
+        return list(item.values())
+    if isinstance(item, list | tuple | set | frozenset):
+        return list(item)
+    if isinstance(item, torch.nn.Module | type | ModuleType):
+        return []
+    leaves = tree_leaves(item)
+    if len(leaves) != 1 or leaves[0] is not item:
+        return leaves
+    slots = [getattr(item, part.name, None) for part in fields(item)] if is_dataclass(item) else []
+    return [*slots, *getattr(item, "__dict__", {}).values()]
 
 
 def reached_by_gradient(outputs: list[Tensor], parameters: dict[str, Tensor]) -> frozenset[str]:
@@ -118,7 +138,8 @@ def reached_by_gradient(outputs: list[Tensor], parameters: dict[str, Tensor]) ->
             found.add(names[id(variable)])
         waiting += [following for following, _ in node.next_functions if following is not None]
     if hidden:
-        total = sum(output.sum() for output in outputs if output.grad_fn is not None)
+        real = [output.abs() if output.is_complex() else output for output in outputs]
+        total = sum(output.sum() for output in real if output.grad_fn is not None)
         total.backward()  # pyright: ignore[reportAttributeAccessIssue]  # some output has a grad_fn: it is a tensor
         found |= {name for name, tensor in parameters.items() if tensor.grad is not None}
     return frozenset(found)

@@ -4,11 +4,10 @@ The copy's tensors have no memory (meta), else they pretend to lie on the model'
 bfloat16 where some operation refuses float32, else they are real. Each reads models that the others cannot.
 """
 
-import copy
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +19,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from exnihilo.errors import ReadError
+from exnihilo.structure.copying import (
+    copy_of,
+    deep_enough_for,
+    example_copy,
+    held_tensors,
+    left_as_it_was,
+    require_own_parameters,
+    require_plain_modules,
+)
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import undisturbed
 from exnihilo.structure.recording import Recorder, Recording, reached_by_gradient, tensors_in
@@ -51,15 +58,19 @@ class Run:
 def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "fake", "real")) -> Run:
     """Record one forward pass, in the first way that works.
 
+    A pass in training mode may leave layers out at random. Where it reads some parameter not at all, one in eval mode
+    is made too, and taken if it reads more of them.
+
     Args:
-        model: Any module; it is not run itself, nor changed.
+        model: Any module; it is not run itself, nor changed (``left_as_it_was`` says what that covers).
         example: What the model is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
         modes: The ways that may be tried.
 
     Raises:
-        ReadError: The model does not run on the example in any way, has a parameter without a shape, or returns
-            nothing that depends on a parameter.
+        ReadError: The model does not run on the example in any way, cannot be copied, or has a parameter without a
+            shape or elements.
     """
+    require_plain_modules(model)
     _require_shapes(model)
     _require_one_device(model, example)
     failures: list[str] = []
@@ -69,7 +80,10 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
             if mode not in modes or (mode == "real" and _is_on_meta(model)):
                 continue
             try:
-                return _recorded(model, example, mode, dtype, training, tuple(failures))
+                made = _recorded(model, example, mode, dtype, training, tuple(failures))
+                return _fuller(made, partial(_recorded, model, example, mode, dtype, False, tuple(failures)))
+            except ReadError:  # it cannot be copied, or its copy is not apart from it: so in every way
+                raise
             except Exception as error:  # whatever a model's own code raises: the next way may do
                 last = error
                 kind = f"{mode}{', bfloat16' if dtype else ''}{'' if training == model.training else ', eval mode'}"
@@ -81,6 +95,17 @@ def run(model: nn.Module, example: Any, *, modes: tuple[Mode, ...] = ("meta", "f
     )
 
 
+def _fuller(made: Run, again_in_eval_mode: Callable[[], Run]) -> Run:
+    """Of a run in training mode and one in eval mode, that which reads more parameters."""
+    if not made.reading.training or made.recording.num_read == len(made.recording.parameters):
+        return made
+    try:
+        other = again_in_eval_mode()
+    except Exception:  # the model's own code may do without eval mode: then there is but one run
+        return made
+    return other if other.recording.num_read > made.recording.num_read else made
+
+
 def _require_shapes(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
@@ -88,6 +113,11 @@ def _require_shapes(model: nn.Module) -> None:
                 f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
                 context=["a lazy module learns its shape from the first input"],
                 fix="run the model once on a batch, then read it",
+            )
+        if parameter.numel() == 0:
+            raise ReadError(
+                f"Parameter '{name}' of {type(model).__name__} has no element: its shape is {tuple(parameter.shape)}.",
+                fix="leave the parameter out of the model, or give each of its dims at least one unit",
             )
 
 
@@ -146,20 +176,22 @@ def _recorded(
     twin = copy_of(model, _stand_in(mode, dtype, fake))
     twin.train(training) if training != model.training else None
     away = mode == "meta" or _is_on_meta(model)
-    inputs = tree_map(partial(_input, dtype=dtype, away=away, fake=fake), example)
+    inputs = example_copy(example, partial(_input, dtype=dtype, away=away, fake=fake))
     canonical = canonical_names(model)
     parameters = _by_canonical(twin, canonical)
-    held = [t for module in twin.modules() for t in module.__dict__.values() if isinstance(t, Tensor)]
-    with _quietly(fake) as stack:
+    mine = {id(parameter) for parameter in parameters.values()}
+    held = [tensor for tensor in held_tensors(twin) if id(tensor) not in mine]
+    with deep_enough_for(model), left_as_it_was(model), _quietly(fake) as stack:
         recorder = stack.enter_context(Recorder())
         output = call(unwrapped(twin), inputs)
+    require_own_parameters(model, recorder.events)
     outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
     with _quietly(None):
         reached = reached_by_gradient(outputs, parameters)
     recording = Recording(
         events=recorder.events,
         parameters=parameters,
-        buffers=[*twin.buffers(), *held],
+        buffers=held,
         inputs=tensors_in(inputs),
         outputs=outputs,
         reached=reached,
@@ -179,8 +211,8 @@ def _recorded(
 def observe(model: nn.Module, example: Any, mode: TorchDispatchMode, *, training: bool) -> None:
     """Run a copy with its real values under a mode of one's own; the model stays as it was."""
     twin = copy_of(model, _stand_in("real", None, None)).train(training)
-    inputs = tree_map(partial(_input, dtype=None, away=False, fake=None), example)
-    with _quietly(None) as stack:
+    inputs = example_copy(example, partial(_input, dtype=None, away=False, fake=None))
+    with deep_enough_for(model), left_as_it_was(model), _quietly(None) as stack:
         stack.enter_context(mode)
         call(unwrapped(twin), inputs)
 
@@ -193,8 +225,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def call(model: nn.Module, example: Any) -> Any:
-    """Call a model on an example: a dict is keyword arguments, a tuple or list is positional ones."""
-    if isinstance(example, dict):
+    """Call a model on an example: a mapping is keyword arguments, a tuple or list is positional ones."""
+    if isinstance(example, Mapping):
         return model(**example)
     return model(*example) if isinstance(example, tuple | list) else model(example)
 
@@ -251,32 +283,12 @@ def _stand_in(mode: Mode, dtype: torch.dtype | None, fake: FakeTensorMode | None
     return stand_in
 
 
-def _input(leaf: Any, *, dtype: torch.dtype | None, away: bool, fake: FakeTensorMode | None) -> Any:
-    if not isinstance(leaf, Tensor):
-        return leaf
+def _input(leaf: Tensor, *, dtype: torch.dtype | None, away: bool, fake: FakeTensorMode | None) -> Tensor:
     cast = dtype if dtype is not None and leaf.dtype == torch.float32 else leaf.dtype
     if away:
         leaf = torch.empty_like(leaf, device="meta")
     leaf = leaf.detach().clone().to(cast)
     return leaf if fake is None else fake.from_tensor(leaf)
-
-
-def copy_of(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A copy of a model whose tensors are replaced: everything else is its own, hooks included.
-
-    Every parameter of the copy asks for a gradient, so that what is frozen and what is detached are told apart.
-    """
-    replaced: dict[int, Any] = {}
-    for parameter in model.parameters():
-        made = nn.Parameter(stand_in(parameter), requires_grad=parameter.is_floating_point())
-        replaced[id(parameter)] = made
-    for buffer in model.buffers():
-        replaced[id(buffer)] = stand_in(buffer)
-    for module in model.modules():
-        for value in module.__dict__.values():
-            if isinstance(value, Tensor):
-                replaced.setdefault(id(value), stand_in(value))
-    return copy.deepcopy(model, replaced)
 
 
 def _by_canonical(twin: nn.Module, canonical: dict[str, str]) -> dict[str, Tensor]:

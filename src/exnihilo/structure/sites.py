@@ -99,7 +99,12 @@ def _tables(graph: Graph, weights: Weights, found: dict[int, Site]) -> dict[int,
             continue
         data, weight, bias = (op.arg(p) if p is not None else None for p in MAPS[op.name])
         table, by = (weights.of(v) if isinstance(v, Ref) else None for v in (data, weight))
-        if table is not None and by is not None and (by.name in mapping or weights.of(bias) is not None):
+        if (
+            table is not None
+            and by is not None
+            and table.name != by.name
+            and (by.name in mapping or weights.of(bias) is not None)
+        ):
             kind = Kind.TOKEN if _asks(graph, op.outputs[0]) else Kind.LOOKUP
             tables[op.index] = Site(kind=kind, op=op, data=None, weight=table, out=op.outputs[0])
     return tables
