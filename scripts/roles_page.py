@@ -1,46 +1,61 @@
-"""The page on roles: what each means, how a reading tells it, what recipes do with it, and two structures drawn."""
+"""The page on roles: what each means, how the reader tells it, what recipes do with it, and two structures drawn."""
 
+import importlib.util
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import torch
-from torch import nn
+from exnihilo.layouts import Layout
+from exnihilo.plans.text import scheme_shown
+from exnihilo.recipes.named import recipe_named
+from exnihilo.schemes.spec import to_text
+from exnihilo.structure.folding import folded
+from exnihilo.structure.reader import read
+from exnihilo.structure.records import Branch, Parameter, Reading, Role, Structure
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests" / "structure")]
 
-from models import llama, resnet  # noqa: E402  # the examples and the zoo are found through the path above
-from zoo import ZOO  # noqa: E402
 
-from exnihilo.layouts import Layout  # noqa: E402
-from exnihilo.plans.text import scheme_shown  # noqa: E402
-from exnihilo.recipes.named import recipe_named  # noqa: E402
-from exnihilo.schemes.spec import to_text  # noqa: E402
-from exnihilo.structure.folding import folded  # noqa: E402
-from exnihilo.structure.reader import read  # noqa: E402
-from exnihilo.structure.records import Branch, Parameter, Reading, Role, Structure  # noqa: E402
+def examples() -> ModuleType:
+    """``examples/models.py``, under a name of its own: it is not the only file of the repository called so."""
+    specification = importlib.util.spec_from_file_location("example_models", ROOT / "examples" / "models.py")
+    if specification is None or specification.loader is None:
+        raise SystemExit("examples/models.py is missing")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
+
+EXAMPLES = examples()
 RECORDS = ROOT / "src" / "exnihilo" / "structure" / "records.py"
 
-# Specimens of tests/structure/zoo.py that together show every role, and most ways to tell it.
-SHOWN = (
-    "image transformer: class token concatenated, positions learned",
-    "response norm that adds its input back: no branch of its own",
-    "recurrent branches",
-    "relative position bias shared by all layers, with a mask given as input",
-    "SwiGLU of separate maps",
-    "DiT block: scales, shifts and gates made from a condition",
-    "modulation written as a sum, x + x·scale + shift",
-    "experts stacked in [E, in, out] and multiplied at once",
-    "experts in a loop, rows chosen by the data and added by index",
-    "low-rank pair beside a frozen map inside a branch",
-    "torch.addcmul with a scale",
-    "weight norm at the end of a branch: the length is the scale",
-    "frozen and unused parameters",
-)
+# How the reader tells each role; what it does is said where the roles are defined.
+TOLD: Mapping[Role, str] = {
+    Role.EMBEDDING: "an index that depends on the input chooses its rows, or it is joined to the input's own",
+    Role.POSITION: "added to activations, or looked up, at places that no input changes",
+    Role.STEM: "a linear map or convolution whose input depends on no parameter",
+    Role.HIDDEN: "a linear map or convolution to which no other role applies",
+    Role.QUERY: "the first factor of an attention's scores, fused or written out, is made by it",
+    Role.KEY: "the second factor of the scores is made by it",
+    Role.VALUE: "what the scores mix is made by it",
+    Role.ATTENTION_OUT: "the first map that reads what the scores mixed",
+    Role.GATE: "a product of two maps of one input: an activation lies between it and the product",
+    Role.UP: "the same product: no activation lies between",
+    Role.RESIDUAL_OUT: "the last map on a path from the fork of `shortcut(x) + branch(x)` to the sum",
+    Role.HEAD: "only views, softmaxes, sums and shifts lie between it and an output, and it is on no branch",
+    Role.MODULATION: "its output multiplies what a norm made, or a whole branch, at all places alike (adaLN)",
+    Role.ROUTER: "its output is ranked, or its softmax weighs what maps side by side made",
+    Role.ADAPTER: "two maps in a row, narrow between, whose result is added to that of a map of the same input (LoRA)",
+    Role.RECURRENT: "a parameter of a recurrent module that the run enters",
+    Role.NORM_SCALE: "multiplies what was normalized, in the same operation or behind it",
+    Role.NORM_SHIFT: "added to what was normalized",
+    Role.BRANCH_SCALE: "multiplies behind the branch's last map (LayerScale, ReZero)",
+    Role.SCALE: "multiplies anything else",
+    Role.BIAS: "added in the operation of its map, or right behind it",
+    Role.UNKNOWN: "the evidence says which operation reads it",
+}
 
 FAMILIES = ("xavier", "he", "lecun", "orthogonal", "gpt2")
 BY_ROLE = ("zero-bias", "zero-head", "zero-residual", "depth-scaled")
@@ -70,10 +85,9 @@ def page() -> str:
             "",
             "## What a role means, and how it is told",
             "",
-            "The last column is the evidence that readings of this library's own test models give; `w` is a weight.",
             "Where several roles fit, the first in the order of `structure/roles.py` holds.",
             "",
-            *table(("role", "what a parameter of it does", "evidence"), meanings()),
+            *table(("role", "what a parameter of it does", "how it is told"), meanings()),
             "",
             "`RESIDUAL_OUT` is the last linear map of a branch.",
             "What makes the branch's output zero may be a norm or a scale behind it: a branch's `outputs` name that.",
@@ -88,8 +102,8 @@ def page() -> str:
             "Each recipe has [its own page](recipes/README.md).",
             "",
             *table(("role", ", ".join(f"`{name}`" for name in FAMILIES), *(f"`{n}`" for n in BY_ROLE)), laws()),
-            *drawn("a bottleneck ResNet", "resnet", read(*resnet())),
-            *drawn("a Llama", "llama", read(*llama())),
+            *drawn("a bottleneck ResNet", "resnet", read(*EXAMPLES.resnet())),
+            *drawn("a Llama", "llama", read(*EXAMPLES.llama())),
             "",
         ]
     )
@@ -101,33 +115,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def meanings() -> list[tuple[str, str, str]]:
-    """Each role, its comment in the enumeration, and the evidence that readings give."""
+    """Each role, its comment in the enumeration, and how the reader tells it."""
     text = RECORDS.read_text(encoding="utf-8")
     notes = dict(re.findall(r'^    ([A-Z_]+) = "[A-Z_]+"  # (.+)$', text, re.MULTILINE))
-    found = evidence()
-    return [(f"`{role}`", notes[role.name], "; ".join(found[role])) for role in Role]
-
-
-def evidence() -> dict[Role, tuple[str, ...]]:
-    """By role: what readings say of parameters of it, names left out, in the order they are met."""
-    specimens = {specimen.name: specimen for specimen in ZOO}
-    x = torch.zeros(3, 1, 8)
-    structures = [read(nn.MultiheadAttention(8, 2), (x, x, x))]
-    structures += [read(specimens[name].model(), specimens[name].example()) for name in SHOWN]
-    said: dict[Role, dict[str, None]] = {role: {} for role in Role}
-    for structure in structures:
-        for parameter in structure.parameters:
-            if parameter.used or parameter.role is Role.UNKNOWN:
-                said[parameter.role][nameless(parameter.evidence, structure)] = None
-    return {role: tuple(texts) for role, texts in said.items()}
-
-
-def nameless(text: str, structure: Structure) -> str:
-    """Evidence without the names and numbers of one model."""
-    text = re.sub(r"branch \d+ \([^)]*\)", "a branch", text)
-    names = sorted((name for name in structure.by_name if "." in name), key=len, reverse=True)
-    text = re.sub("|".join(map(re.escape, names)) or "$^", "`w`", text)
-    return text.removesuffix(", packed with others").partition("; it belongs to")[0]
+    return [(f"`{role}`", notes[role.name], TOLD[role]) for role in Role]
 
 
 def laws() -> list[tuple[str, ...]]:

@@ -13,10 +13,9 @@ from pathlib import Path
 from textwrap import dedent
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "examples")]
+sys.path.insert(0, str(ROOT / "scripts"))
 
-import roles_page  # noqa: E402  # found through the path above, as the examples are
-from models import llama, resnet  # noqa: E402
+import roles_page  # noqa: E402  # found through the path above
 from torch import Tensor, nn  # noqa: E402
 
 from exnihilo.errors import ExnihiloError  # noqa: E402
@@ -25,7 +24,7 @@ from exnihilo.recipes.named import RECIPES, recipes  # noqa: E402
 
 SECTION = re.compile(r"^(Rule|Promise|Fails when|Args|Raises|Example|References|Differs):$", re.MULTILINE)
 TITLES = {"Args": "Options", "Raises": "Refuses"}
-MODELS = {"a small Llama": llama, "a small bottleneck ResNet": resnet}
+MODELS = {"a small Llama": roles_page.EXAMPLES.llama, "a small bottleneck ResNet": roles_page.EXAMPLES.resnet}
 MADE = "<!-- written by scripts/write_docs.py -->"
 
 # A sentence ends at a stop before a capital or before code.

@@ -157,6 +157,7 @@ def transformers(monkeypatch):
         CONFIG_MAPPING={"words": Config},
         AutoConfig=SimpleNamespace(for_model=lambda kind, **sizes: Config(**sizes)),
         AutoModelForCausalLM=auto,
+        logging=SimpleNamespace(set_verbosity_error=lambda: None),
     )
     modeling = sys.modules["transformers.models.auto.modeling_auto"]
     modeling.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = {"words": "Words"}
@@ -222,3 +223,21 @@ def test_gpt2_is_planned_by_depth():
 def test_resnet50_is_planned_to_begin_as_its_shortcuts():
     out = ask_really("plan", "timm:resnet50", "--recipe", "zero-residual")
     assert "161 parameters: 32 assigned, 129 kept, 0 tied" in out and "layer3.{0-5}.bn3.weight" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("bert", "BertForMaskedLM"),
+        ("t5", "T5ForConditionalGeneration"),
+        ("whisper", "WhisperForConditionalGeneration"),
+        ("speech_to_text", "Speech2TextForConditionalGeneration"),
+        ("wav2vec2", "Wav2Vec2Model"),
+        ("vit", "ViTForImageClassification"),
+        ("clip", "CLIPModel"),
+        ("llava", "LlavaForConditionalGeneration"),
+    ],
+)
+def test_a_model_that_reads_hears_or_sees_is_given_what_it_takes(kind, model):
+    assert ask_really("read", f"hf:{kind}").startswith(f"{model}: ")

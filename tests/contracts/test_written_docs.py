@@ -55,7 +55,7 @@ def test_a_wrapped_option_and_a_wrapped_reference_are_one_entry_each(script):
     ]
 
 
-def test_every_role_has_a_meaning_an_evidence_and_a_law(script):
+def test_every_role_has_a_meaning_a_way_to_tell_it_and_a_law(script):
     page = script.roles_page.page()
     meanings = cells(page, "What a role means, and how it is told")
     laws = cells(page, "What recipes do with it")
@@ -71,7 +71,7 @@ def test_blocks_that_repeat_are_drawn_once_and_those_that_do_not_each_for_itself
 
 
 def test_a_drawing_has_every_parameter_once_and_marks_what_ends_a_branch(script):
-    structure = script.roles_page.read(*script.resnet())
+    structure = script.roles_page.read(*script.roles_page.EXAMPLES.resnet())
     text = "\n".join(script.roles_page.drawing(structure))
     drawn = [name for part in text.split('"')[1::2] for name in part.split("<br/>") if ": " in name]
     assert sum(2 if "{" in name else 1 for name in drawn) == len(structure.parameters)

@@ -338,3 +338,19 @@ def test_a_complex_output_behind_a_reentrant_checkpoint_is_followed():
             return checkpoint(both, x.requires_grad_(), use_reentrant=True).conj()
 
     assert not any(p.detached for p in read(Complex(), torch.ones(1, 2)).parameters)
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (1, 16, 8)])
+def test_learned_places_beside_looked_up_words_are_no_bias(shape):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(50, 8), nn.Parameter(torch.zeros(shape))
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, ids):
+            return self.head(self.words(ids) + self.places)
+
+    roles = {p.name: p.role for p in read(Words(), torch.zeros(2, 16, dtype=torch.int64)).parameters}
+    assert roles["places"] is Role.POSITION
+    assert roles["words.weight"] is Role.EMBEDDING

@@ -24,7 +24,10 @@ _CLASSES = (
     ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
     ("AutoModelForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"),
 )
-_BATCH, _TOKENS, _SAMPLES = 2, 16, 16000  # rows, words of text, and a second of sound
+# Of models that see and read: a class for one of the two alone would cut them down.
+_SEEING = (("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"),)
+_BATCH, _TOKENS = 2, 16
+_FRAMES, _SAMPLES = 100, 16000  # a second of sound, as spectra and as it is
 
 
 def model_of_type(kind: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tuple[nn.Module, Callable[[], Any]]:
@@ -44,13 +47,13 @@ def model_of_type(kind: str, sizes: Mapping[str, Any], *, on_meta: bool) -> tupl
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when it is imported
     require_modules("A model of transformers", {"transformers": "transformers"}, extra="hf")
     transformers: Any = import_module("transformers")
+    transformers.logging.set_verbosity_error()  # which kernels are not installed is not the question
     modeling_auto = import_module("transformers.models.auto.modeling_auto")
     if kind not in transformers.CONFIG_MAPPING:
         raise _unknown_type(kind, list(transformers.CONFIG_MAPPING.keys()))
     config = built(f"hf:{kind}", sizes, lambda: _config(transformers, kind, sizes))
-    auto = "AutoModel"
-    if not hasattr(config, "vision_config"):  # a model of two inputs would be cut down to one
-        auto = next((name for name, known in _CLASSES if kind in getattr(modeling_auto, known)), auto)
+    classes = _SEEING if hasattr(config, "vision_config") else _CLASSES
+    auto = next((name for name, known in classes if kind in getattr(modeling_auto, known)), "AutoModel")
     make = getattr(transformers, auto).from_config
     model = built(f"hf:{kind}", sizes, lambda: make(config), on_meta=on_meta)
     return model, partial(_example, model, config)
@@ -78,17 +81,29 @@ def _config(transformers: Any, kind: str, sizes: Mapping[str, Any]) -> Any:
             config = getattr(config, part, None)
             target = target.setdefault(part, {})
         if not hasattr(config, last):
-            known = sorted(getattr(config, "to_dict", dict)())
+            known = _numbers(config)
             raise UnknownNameError.of(f"size of hf:{kind}", name, known, plural=f"sizes of hf:{kind}")
         target[last] = value
     return transformers.AutoConfig.for_model(kind, **changes)
+
+
+def _numbers(config: Any) -> list[str]:
+    """What of a configuration is a number, and so may be meant by a size."""
+    values: dict[str, Any] = getattr(config, "to_dict", dict)()
+    return [
+        name
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and not name.endswith("_token_id")
+    ]
 
 
 def _example(model: nn.Module, config: Any) -> dict[str, Tensor]:
     """The inputs that a model's configuration asks for, by name."""
     main = str(getattr(model, "main_input_name", "input_ids"))
     made = {main: _input(main, config)}
-    if hasattr(config, "vision_config") and hasattr(config, "text_config"):
+    # Where an image takes the place of certain words, none is given: the words would have to fit it.
+    is_pair = hasattr(config, "vision_config") and hasattr(config, "text_config")
+    if is_pair and not any(hasattr(config, name) for name in ("image_token_id", "image_token_index")):
         made = {name: _input(name, config) for name in ("input_ids", "pixel_values")}
     if getattr(config, "is_encoder_decoder", False):
         made["decoder_input_ids"] = _ids(config)
@@ -101,6 +116,8 @@ def _input(name: str, config: Any) -> Tensor:
         size = getattr(vision, "image_size", None) or 224
         sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
         return tensor_of((_BATCH, getattr(vision, "num_channels", 3), *sides))
+    if name == "input_features" and hasattr(config, "input_feat_per_channel"):
+        return tensor_of((_BATCH, _FRAMES, config.input_feat_per_channel))
     if name == "input_features":
         bins = getattr(config, "num_mel_bins", 80)
         places = getattr(config, "max_source_positions", 1500)

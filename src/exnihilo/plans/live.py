@@ -36,7 +36,9 @@ def require_separate(live: Mapping[str, nn.Parameter]) -> None:
     One parameter under two names is a tie, and no such case. Tensors without memory of their own cannot be told.
     """
     by_storage: dict[int, list[tuple[int, int, str]]] = {}
-    for name, parameter in {id(parameter): (name, parameter) for name, parameter in reversed(live.items())}.values():
+    for name, parameter in {
+        id(parameter): (name, parameter) for name, parameter in reversed(list(live.items()))
+    }.values():
         if _has_memory(parameter):
             start = parameter.storage_offset() * parameter.element_size()
             end = start + _extent(parameter) * parameter.element_size()

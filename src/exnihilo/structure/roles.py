@@ -288,7 +288,7 @@ def _of_scale(site: Site) -> Given:
 def _of_shift(graph: Graph, site: Site) -> Given:
     origin, weight = site.origin, site.weight
     shape = graph.shape(graph.parameters[weight.name]) if weight is not None else ()
-    picked = any(chosen(graph, v) is not None for v in site.op.inputs)
+    picked = any(chosen(graph, v) is not None for v in site.op.inputs if v != site.data)
     is_vector = picked or sum(length > 1 for length in shape) <= 1
     if origin is not None and origin.kind is Kind.MAP and is_vector:
         return Given(Role.BIAS, "added to the output of its map", origin.weight.name if origin.weight else None)
