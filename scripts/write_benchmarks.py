@@ -100,25 +100,12 @@ def reading_table(found: Any) -> list[str]:
     return table(columns, [*rows, (name, f"{large['ops']:,}", taken, per_op, "–")])
 
 
-def thousand_table(rows: Rows) -> list[str]:
-    """What becomes of 1,000 blocks, by start and rate."""
-    found: list[tuple[str, ...]] = []
-    for start, rate in dict.fromkeys((row["start"], row["rate"]) for row in rows):
-        runs = [row for row in rows if (row["start"], row["rate"]) == (start, rate)]
-        kinds = [row["outcome"] for row in runs]
-        losses = ", ".join(f"{row['losses'][-1]:.2f}" for row in runs)
-        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        found.append((start, f"{rate:g}", f"**{counts}** of {len(runs)}", losses))
-    return table(("start", "learning rate", "runs", "last training loss of each"), sorted(found))
-
-
 # Each block: the script that measures it, its options, and how its figures are laid out.
 TABLES: Mapping[str, tuple[str, tuple[str, ...], Callable[[Any], list[str]]]] = {
     "engine": ("engine", (), engine_table),
     "ledger": ("ledger", (), ledger_table),
     "structure": ("structure", ("--renamed",), structure_table),
     "reading": ("structure", ("--cost", "--large"), reading_table),
-    "thousand": ("thousand_blocks", (), thousand_table),
 }
 
 

@@ -73,14 +73,6 @@ def test_the_engine_prints_what_the_page_shows(script):
     assert len(script.engine_table(rows)) == 2 + 4
 
 
-def test_outcomes_of_a_start_are_counted_at_each_rate(script):
-    rows = [
-        {"start": "default", "rate": 0.1, "seed": seed, "losses": [2.3, last], "outcome": outcome}
-        for seed, (last, outcome) in enumerate([(float("inf"), "diverged"), (0.25, "learned"), (0.5, "learned")])
-    ]
-    assert script.thousand_table(rows)[-1] == "| default | 0.1 | **1 diverged, 2 learned** of 3 | inf, 0.25, 0.50 |"
-
-
 def test_models_that_are_slow_are_named_and_shares_of_outputs_shown(script):
     oracle = {"models": 2, "true": 8, "precision": 1.0, "recall": 0.875, "exact": 1}
     totals = {

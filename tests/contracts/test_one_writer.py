@@ -11,7 +11,11 @@ WRITERS = {"exnihilo.plans.apply"}
 OWN_TENSORS = {"lab", "claims", "fills", "schemes"}
 
 # What else is written in place, and is no parameter: a random number that a run of the reader made.
-ALLOWED = {"exnihilo.structure.recording": ["fill_()"]}
+ALLOWED = {
+    "exnihilo.structure.recording": ["fill_()"],
+    # Buffers that a copy's closures wrote in the model itself get their old values back.
+    "exnihilo.structure.copying": ["copy_()"],
+}
 
 # Methods of PyTorch that write a tensor in place end in an underscore; these do not, and write as well.
 OTHER_WRITES = {"load_state_dict", "set_data"}

@@ -239,9 +239,23 @@ def test_a_tensor_that_is_gone_or_cast_is_named():
     applied = xn.initialize(model, "he", X, seed=0)
     model[2] = nn.Identity()
     model.half()
+    nn.init.constant_(model[0].bias, 0.5)
     survival = xn.survived(applied, model)
-    assert survival.gone == ("2.weight", "2.bias")
-    assert [entry.found for entry in survival.overwritten] == ["float16 and no longer float32"] * 2
+    assert (survival.gone, survival.cast) == (("2.weight", "2.bias"), ("0.weight",))
+    assert [entry.found for entry in survival.overwritten] == ["float16 and no longer float32, of other values"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_what_was_only_cast_is_intact_and_said_to_be_cast(dtype):
+    model = mlp()
+    applied = xn.initialize(model, "he", X, seed=3)
+    survival = xn.survived(applied, model.to(dtype))
+    assert survival.intact
+    assert survival.cast == ("0.weight", "0.bias", "2.weight", "2.bias")
+    assert str(survival).splitlines()[0] == "0 as written, 4 as written but cast, 0 overwritten, 0 gone"
+    with torch.no_grad():
+        model[0].weight[0, 0] += 1
+    assert [entry.parameter for entry in xn.survived(applied, model).overwritten] == ["0.weight"]
 
 
 def test_a_negative_zero_is_not_a_zero_that_was_written():
@@ -297,14 +311,43 @@ def test_an_interrupt_leaves_the_model_as_it_was(plan, monkeypatch):
     assert same(before, state(model))
 
 
-def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_old_values():
+def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_old_values(monkeypatch):
+    import exnihilo.plans.apply as module
+
     model = mlp()
     plan = xn.plan(model, "he", example=X)
     model[2].weight = nn.Parameter(torch.zeros(1, 8).expand(2, 8))
     before = state(model)
-    with pytest.raises(InvalidValueError, match=r"'2.weight' is expanded"):
+    monkeypatch.setattr(module, "_require_writable", lambda rows, live: None)  # as if it knew not of this kind
+    with pytest.raises(RuntimeError):
         xn.apply(plan, model, seed=0)
     assert same(before, state(model))
+
+
+def under_inference_mode():
+    with torch.inference_mode():
+        return nn.Parameter(torch.zeros(2, 8))
+
+
+UNWRITABLE = {
+    "expanded": (lambda: nn.Parameter(torch.zeros(1, 8).expand(2, 8)), "'2.weight' is expanded"),
+    "inference": (under_inference_mode, "'2.weight' was made under inference_mode"),
+    "sparse": (lambda: nn.Parameter(torch.zeros(2, 8).to_sparse()), "'2.weight' has the layout sparse_coo"),
+}
+
+
+@pytest.mark.parametrize("kind", UNWRITABLE)
+def test_a_parameter_that_cannot_be_written_is_named_before_the_first_write(kind, monkeypatch):
+    make, words = UNWRITABLE[kind]
+    model = mlp()
+    plan = xn.plan(model, "he", example=X)
+    model[2].weight = make()
+    before = model[0].weight.detach().clone()
+    monkeypatch.setattr("exnihilo.plans.apply._write", lambda parameter, values: pytest.fail("it wrote"))
+    with pytest.raises(InvalidValueError) as caught:
+        xn.apply(plan, model, seed=0)
+    assert caught.value.fact.startswith(words)
+    assert torch.equal(model[0].weight, before)
 
 
 def changed(change):

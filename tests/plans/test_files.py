@@ -13,7 +13,7 @@ import exnihilo as xn
 from exnihilo.errors import OutputError, PlanFileError, StructureFileError
 from exnihilo.plain import MalformedError, from_plain, to_plain
 from exnihilo.plans.files import from_json, load, save, to_json
-from exnihilo.plans.records import Plan, Row
+from exnihilo.plans.records import PLAN_VERSION, Plan, Row
 from exnihilo.recipes.named import RECIPES
 from exnihilo.structure import files
 from exnihilo.structure.records import Branch, Parameter, Role, Slice, Structure
@@ -82,6 +82,12 @@ BROKEN = {
     "no JSON": ("{", "it is no JSON"),
     "another thing": ("[1, 2]", "its version is None"),
     "another version": (edited(["version"], 99), "its version is 99"),
+    "a version that only equals it": (edited(["version"], float(PLAN_VERSION)), "its version is 2.0"),
+    "a version of true": (edited(["version"], True), "its version is True"),
+    "a number too large": (edited(["rows", 0, "expected_std"], 10**400), "a number in it is too large"),
+    "a size too large": (edited(["rows", 0, "shape", 0], 10**400), "has shape"),
+    "a nest": ("[" * 200_000 + "]" * 200_000, "it is nested too deeply"),
+    "a nested scheme": (edited(["rows", 0, "scheme"], "noisy(base=" * 5000 + "zeros" + ")" * 5000), "has the scheme"),
     "no rows": (edited(["rows"], ...), "plan lacks 'rows'"),
     "rows that are no list": (edited(["rows"], {}), "plan.rows is {}; it must be a list"),
     "a row that is no object": (edited(["rows", 0], 3), "plan.rows[0] is 3"),

@@ -164,6 +164,24 @@ def test_the_padding_row_of_an_embedding_stays_zero():
     assert given.by_name["embed.weight"].scheme == "ones"
 
 
+def test_the_padding_row_stays_zero_where_the_table_is_owned_under_another_name():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.embed = nn.Linear(4, 5, bias=False), nn.Embedding(5, 4, padding_idx=2)
+            self.embed.weight = self.head.weight
+
+        def forward(self, tokens):
+            return self.head(self.embed(tokens))
+
+    model, tokens = Tied(), torch.zeros(1, 3, dtype=torch.long)
+    plan = xn.plan(model, "constant(value=2)", example=tokens)
+    assert plan.by_name["embed.weight"].tied_to == "head.weight"
+    xn.apply(plan, model, seed=0)
+    assert model.head.weight[:, 0].tolist() == [2, 2, 0, 2, 2]
+    assert plan.by_name["head.weight"].expected_std == pytest.approx(0.8)  # of 2, 2, 0, 2, 2 by hand
+
+
 def test_a_recipe_of_someone_else_is_as_good_as_ours(structure):
     class Halves:
         name = "halves"

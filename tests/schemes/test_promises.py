@@ -16,7 +16,7 @@ from scheme_checks import (
 )
 from torch import nn
 
-from exnihilo.errors import LayoutError
+from exnihilo.errors import InvalidValueError, LayoutError
 from exnihilo.fills import Key
 from exnihilo.layouts import Layout
 from exnihilo.schemes import (
@@ -57,6 +57,8 @@ EVERYWHERE: dict[str, tuple[Scheme, int]] = {
     "noisy_normal": (Noisy(base=Normal(std=0.3), std=0.4), N),
     "torch_default": (TorchDefault(fan_in=100), N),
     "zero_row": (ZeroRow(base=Normal(std=0.3), row=1), 4 * N),
+    "zero_row_of_a_mean": (ZeroRow(base=Normal(std=0.3, mean=2.0), row=1), 4 * N),
+    "zero_row_of_noise": (ZeroRow(base=Noisy(base=Constant(value=2.0), std=0.1)), 4 * N),
     "torch_default_norm": (TorchDefault(), N),
 }
 MATRICES: dict[str, tuple[Scheme, int]] = {
@@ -99,6 +101,12 @@ def test_delivered_std_of_matrices_is_the_promised_one(case: str, layout: str) -
 def test_delivered_std_of_kernels_is_the_promised_one(case: str, layout: str) -> None:
     scheme, n = KERNELS[case]
     assert keeps_promise(scheme, LAYOUTS[layout], n)
+
+
+@pytest.mark.parametrize("base", [Identity(), TruncatedNormal(lower=0.0, upper=2.0), ZeroRow()])
+def test_a_row_of_zeros_beside_rows_of_no_known_mean_is_refused(base: Scheme) -> None:
+    with pytest.raises(InvalidValueError, match="have no common mean that is known"):
+        ZeroRow(base=base)
 
 
 @pytest.mark.parametrize("case", MATRICES)

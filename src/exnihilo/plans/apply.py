@@ -36,7 +36,8 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
 
     Raises:
         StalePlanError: The model's parameters are not those of the plan; it says which. Nothing was written.
-        InvalidValueError: A parameter cannot be written (on the meta device, sharded, in memory of another one), or the
+        InvalidValueError: A parameter cannot be written (on the meta device, sharded, sparse, expanded,
+            made under inference_mode, in memory of another one), or the
             seed is out of range. Nothing was written.
 
     Example:
@@ -94,24 +95,32 @@ def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> 
                 context=["a plan can be made there, and is applied once the model has memory"],
                 fix='model.to_empty(device="cpu"), which also empties buffers, then apply',
             )
-        if parameter.layout is not torch.strided or 0 in _strides(parameter) or parameter.is_inference():
-            kind = "sparse" if parameter.layout is not torch.strided else "expanded"
-            raise InvalidValueError(
-                f"'{row.parameter}' is {'made in inference mode' if parameter.is_inference() else kind}, and cannot be "
-                "written in place. Nothing was written.",
-                fix="make it a dense parameter of its own: nn.Parameter(parameter.detach().clone())",
-            )
         if hasattr(parameter, "placements"):
             raise InvalidValueError(
                 f"'{row.parameter}' is sharded over several devices, which apply cannot write. Nothing was written.",
                 fix="apply the plan before the model is sharded",
             )
+        unwritable = _why_unwritable(parameter)
+        if unwritable is not None:
+            why, fix = unwritable
+            raise InvalidValueError(f"'{row.parameter}' {why}. Nothing was written.", fix=fix)
 
 
-def _strides(parameter: nn.Parameter) -> tuple[int, ...]:
-    """Of the dims that hold more than one element: 0 where one element stands for several."""
-    strides = parameter.stride() if parameter.layout is torch.strided else ()
-    return tuple(stride for stride, size in zip(strides, parameter.shape, strict=False) if size > 1)
+def _why_unwritable(parameter: nn.Parameter) -> tuple[str, str] | None:
+    """Why torch would refuse to write a tensor in place, in words that follow its name, and what to do about it."""
+    if parameter.layout is not torch.strided:
+        layout = str(parameter.layout).removeprefix("torch.")
+        return f"has the layout {layout}, which apply cannot write", "parameter.to_dense(), or keep it"
+    if parameter.is_inference() and not torch.is_inference_mode_enabled():
+        return "was made under inference_mode, and cannot be written outside of it", (
+            "build the model outside of torch.inference_mode(), or apply inside of it"
+        )
+    is_expanded = any(
+        size > 1 and stride == 0 for size, stride in zip(parameter.shape, parameter.stride(), strict=True)
+    )
+    if is_expanded:
+        return "is expanded: several of its entries are one place in memory", "nn.Parameter(parameter.detach().clone())"
+    return None
 
 
 def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int) -> tuple[Written, ...]:
@@ -154,6 +163,7 @@ def _written(row: Row, values: Tensor) -> Written:
         parameter=row.parameter,
         scheme=row.scheme or "",
         dtype=row.dtype,
+        layout=row.layout,
         digest=digest(values),
         expected_std=math.nan if row.expected_std is None else row.expected_std,
         std=facts.std,

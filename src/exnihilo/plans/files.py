@@ -36,11 +36,13 @@ def from_json(text: str, source: str = "This text") -> Plan:
     """
     try:
         data: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PlanFileError(f"{source} is no plan: it is no JSON. {error}", fix=_FIX) from None
+    except RecursionError:
+        raise PlanFileError(f"{source} is no plan: it is nested too deeply.", fix=_FIX) from None
     fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
     version = fields.pop("version", None)
-    if type(version) is not int or version != PLAN_VERSION:
+    if type(version) is not int or version != PLAN_VERSION:  # True and 1.0 equal 1
         raise PlanFileError(
             f"{source} is no plan of version {PLAN_VERSION}: its version is {version!r}.",
             context=["a plan is made anew by every version that changes its records"],
@@ -51,8 +53,10 @@ def from_json(text: str, source: str = "This text") -> Plan:
         for i, row in enumerate(plan.rows):
             _require_consistent(row, f"plan.rows[{i}]")
         _require_unique(plan)
-    except (MalformedError, OverflowError) as error:
+    except MalformedError as error:
         raise PlanFileError(f"{source} is no plan: {error}.", fix=_FIX) from None
+    except OverflowError:
+        raise PlanFileError(f"{source} is no plan: a number in it is too large.", fix=_FIX) from None
     return plan
 
 

@@ -36,11 +36,10 @@ def require_separate(live: Mapping[str, nn.Parameter]) -> None:
     One parameter under two names is a tie, and no such case. Tensors without memory of their own cannot be told.
     """
     by_storage: dict[int, list[tuple[int, int, str]]] = {}
-    for name, parameter in {
-        id(parameter): (name, parameter) for name, parameter in reversed(list(live.items()))
-    }.values():
-        if _has_memory(parameter):
-            start = parameter.storage_offset() * parameter.element_size()
+    tied = ties(live)
+    for name, parameter in live.items():
+        if tied[name] is None and _has_memory(parameter):
+            start = int(parameter.storage_offset()) * parameter.element_size()
             end = start + _extent(parameter) * parameter.element_size()
             by_storage.setdefault(parameter.untyped_storage().data_ptr(), []).append((start, end, name))
     for spans in by_storage.values():

@@ -136,15 +136,18 @@ def _writable(assigned: Mapping[str, Assignment], structure: Structure) -> dict[
 
 def _padded(assigned: Mapping[str, Assignment], model: nn.Module, structure: Structure) -> dict[str, Assignment]:
     """The assignments, with zeros in the row of an embedding's padding: it never receives a gradient."""
+    # By tensor, since the table may be tied, and its owner elsewhere.
     padding = {
-        f"{path}.weight".removeprefix("."): module.padding_idx
-        for path, module in model.named_modules()
+        id(module._parameters["weight"]): module.padding_idx  # pyright: ignore[reportPrivateUsage]  # no parametrization
+        for module in model.modules()
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None
+        if module._parameters.get("weight") is not None  # pyright: ignore[reportPrivateUsage]
     }
+    tensors = dict(model.named_parameters(remove_duplicate=False))
     found = dict(assigned)
     for parameter in structure.parameters:
         assignment = found.get(parameter.name)
-        row = padding.get(parameter.path)
+        row = padding.get(id(tensors.get(parameter.path)))
         if assignment is None or assignment.scheme is None or row is None or isinstance(assignment.scheme, Zeros):
             continue
         reason = f"{assignment.reason}; row {row} is padding"

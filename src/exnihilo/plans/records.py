@@ -92,6 +92,7 @@ class Written:
         parameter: Canonical full name.
         scheme: The law of its values, as the plan's row spells it.
         dtype: The parameter's dtype, in which the values were stored.
+        layout: Which dims are out, in and kernel: with seed, name and scheme it gives the values again.
         digest: BLAKE2b of the bytes written.
         expected_std: What the scheme promises.
         std: Root mean square distance from the mean, of the values as stored.
@@ -102,6 +103,7 @@ class Written:
     parameter: str
     scheme: str
     dtype: str
+    layout: Layout
     digest: str
     expected_std: float
     std: float
@@ -159,18 +161,20 @@ class Survival:
     """Which of the written parameters still hold what was written.
 
     Args:
-        kept: Names of those that do.
+        kept: Names of those that do, bit for bit.
+        cast: Names of those that hold it cast to the dtype that the parameter has now, and nothing else.
         overwritten: Those that do not.
         gone: Names that the model no longer has.
     """
 
     kept: tuple[str, ...]
+    cast: tuple[str, ...] = ()
     overwritten: tuple[Overwritten, ...] = ()
     gone: tuple[str, ...] = ()
 
     @property
     def intact(self) -> bool:
-        """Every written parameter still holds what was written."""
+        """Every written parameter still holds what was written, perhaps cast to another dtype."""
         return not self.overwritten and not self.gone
 
     def __str__(self) -> str:

@@ -59,9 +59,12 @@ def _written_cells(entry: Written) -> tuple[str, ...]:
 def survival_lines(survival: Survival) -> str:
     """How many parameters still hold what was written, and each pattern of those that do not."""
     changed = folded(survival.overwritten, lambda entry: entry.parameter, _was)
+    cast = f"{len(survival.cast)} as written but cast, " if survival.cast else ""
     return "\n".join(
         [
-            f"{len(survival.kept)} as written, {len(survival.overwritten)} overwritten, {len(survival.gone)} gone",
+            f"{len(survival.kept)} as written, {cast}{len(survival.overwritten)} overwritten, "
+            f"{len(survival.gone)} gone",
+            *(f"  {pattern} holds what was written, cast" for pattern, _, _ in folded(survival.cast, str, lambda _: 0)),
             *(f"  {pattern} {_was(entry)}" for pattern, entry, _ in changed),
             *(f"  {pattern} is gone" for pattern, _, _ in folded(survival.gone, str, lambda _: 0)),
         ]
