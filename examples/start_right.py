@@ -7,12 +7,13 @@ import exnihilo as xn
 
 model, example = llama()
 structure = xn.read(model, example)
-plan = xn.plan(model, "zero-residual", structure=structure)
-applied = xn.apply(plan, model, seed=0)
+print(structure)
 
-if __name__ == "__main__":
-    print(structure)
-    print(f"\n{plan}\n")
-    print(xn.certify(model, example))
-    nn.init.eye_(model.blocks[0].o.weight)  # as a later `model.apply(init)` would
-    print(xn.survived(applied, model))
+plan = xn.plan(model, "zero-residual", structure=structure)
+print(f"\n{plan}\n")  # a table to review: nothing is written yet
+
+applied = xn.apply(plan, model, seed=0)
+print(xn.certify(model, example))
+
+nn.init.eye_(model.blocks[0].o.weight)  # as a later `model.apply(init)` would
+print(xn.survived(applied, model))

@@ -24,38 +24,32 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
     from exnihilo.probes.identity import certify
+    from exnihilo.probes.records import Certificate
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Key", "Layout", "Network", "Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start"]
-__all__ += ["Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify", "diff", "from_arrays"]
-__all__ += ["from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes", "scheme_named"]
-__all__ += ["study", "survived", "xavier_normal"]
+__all__ = ["Applied", "Certificate", "Key", "Layout", "Network", "Optimizer", "Outcome", "Plan", "Role", "Run"]
+__all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify", "diff"]
+__all__ += ["from_arrays", "from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes"]
+__all__ += ["scheme_named", "study", "survived", "xavier_normal"]
 
-_HOMES = {  # where each name lives; imported on first use, since the records and the report need no torch
-    "fills": ("Key",),
-    "lab.ask": ("Outcome", "study"),
-    "lab.records": ("Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
-    "lab.study": ("Study",),
-    "lab.tasks": ("Task", "from_arrays", "from_file"),
-    "layouts": ("Layout",),
-    "plans.apply": ("apply", "initialize"),
-    "plans.diff": ("diff",),
-    "plans.make": ("plan",),
-    "plans.records": ("Applied", "Plan"),
-    "plans.survival": ("survived",),
-    "probes.identity": ("certify",),
-    "recipes.named": ("recipes",),
+# Where each name lives; imported on first use, since the records and the report need no torch.
+_homes: dict[str, tuple[str, ...]] = {
     "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
-    "structure.reader": ("read",),
-    "structure.records": ("Role", "Structure"),
+    "lab.records": ("Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
+    "lab.tasks": ("Task", "from_arrays", "from_file"),
 }
+_homes |= {"fills": ("Key",), "layouts": ("Layout",), "lab.ask": ("Outcome", "study"), "lab.study": ("Study",)}
+_homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structure"), "recipes.named": ("recipes",)}
+_homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
+_homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
+_homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
 
 
 def __getattr__(name: str) -> _typing.Any:
-    for home, names in _HOMES.items():
+    for home, names in _homes.items():
         if name in names:
             return getattr(_importlib.import_module(f"exnihilo.{home}"), name)
     raise AttributeError(f"module 'exnihilo' has no attribute '{name}'")
