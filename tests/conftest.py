@@ -1,6 +1,7 @@
 """What holds for every test: one thread, a search that can be repeated; and a model in a file for the command line."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from exnihilo.cli.app import app
 
 # Tests run several at a time, a process each; thread pools on the same cores would slow each other down.
 torch.set_num_threads(1)
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hypothesis tries new examples at a developer's desk and always the same ones in CI, where a red run must stay red.
 settings.register_profile("desk", deadline=None)
