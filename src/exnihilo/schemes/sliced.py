@@ -1,0 +1,115 @@
+"""One law for each of several maps that share a tensor in parts of unequal size, or in alternating ones."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from exnihilo.errors import InvalidValueError, LayoutError
+from exnihilo.fills import Key
+from exnihilo.layouts import Layout
+from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.variance_scaling import lecun_normal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sliced:
+    """What ``base`` draws for each part of a packed tensor by itself: each part has its own fans.
+
+    Rule:
+        The output units are dealt to parts by ``runs``: part, number of units, part, number of units, and so on, over
+        and over again. Query, key and value of grouped attention are ``(0, 64, 1, 16, 2, 16)`` of 96 units; one head's
+        query, key and value after the other are ``(0, 8, 1, 8, 2, 8)`` of any multiple of 24.
+
+    Promise:
+        Of the whole tensor the root of the parts' mean square spread, for bases of mean 0.
+
+    Fails when:
+        The parts are equal and side by side: the layout itself tells those apart.
+
+    Args:
+        base: The scheme of each part. Default ``lecun_normal``.
+        runs: Part and length in turn, whole numbers. Default empty: the whole tensor is one part.
+
+    Raises:
+        InvalidValueError: ``runs`` is no list of pairs of whole numbers, or a length is not positive.
+        LayoutError: On use: the tensor has no single dim of output units, or it is no whole number of runs long.
+
+    Example:
+        >>> scheme = Sliced(runs=(0, 6, 1, 2))
+        >>> scheme.sample(Layout.linear(8, 4), Key(0, "w")).shape
+        torch.Size([8, 4])
+        >>> scheme.parts(8)
+        {0: [0, 1, 2, 3, 4, 5], 1: [6, 7]}
+    """
+
+    base: Scheme = field(default_factory=lecun_normal)
+    runs: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        whole = tuple(int(number) for number in self.runs)
+        if whole != tuple(self.runs) or len(whole) % 2 or any(n < 1 for n in whole[1::2]) or min(whole, default=0) < 0:
+            raise InvalidValueError(
+                f"Sliced.runs is {self.runs}; it must be part and length in turn, lengths of at least 1.",
+                fix="Sliced(runs=(0, 64, 1, 16, 2, 16))",
+            )
+        object.__setattr__(self, "runs", whole)  # a text spells them as real numbers
+
+    def sample(self, layout: Layout, key: Key) -> Tensor:
+        """Fresh values: float32, of shape ``layout.shape``; each part has a key of its own."""
+        if not self.runs:
+            return self.base.sample(layout, key)
+        dim = _out_dim(layout)
+        values = torch.empty(layout.shape)
+        for part, units in self.parts(layout.shape[dim]).items():
+            own = self.base.sample(_of(layout, len(units)), key.derive(f"part {part}"))
+            values.index_copy_(dim, torch.tensor(units), own)
+        return values
+
+    def expected_std(self, layout: Layout) -> float:
+        """The promise: the root of the parts' mean square spread."""
+        if not self.runs:
+            return self.base.expected_std(layout)
+        units = layout.shape[_out_dim(layout)]
+        parts = [len(part) for part in self.parts(units).values()]
+        return math.sqrt(sum(n * self.base.expected_std(_of(layout, n)) ** 2 for n in parts) / units)
+
+    def parts(self, num_units: int) -> dict[int, list[int]]:
+        """The output units of each part, by its number.
+
+        Raises:
+            LayoutError: The runs do not fit into so many units.
+        """
+        pairs = [(int(part), int(length)) for part, length in zip(self.runs[::2], self.runs[1::2], strict=True)]
+        period = sum(length for _, length in pairs)
+        if num_units % period:
+            raise LayoutError(
+                f"{num_units} output units are no whole number of Sliced.runs, which are {period} long.",
+                context=[f"runs: {self.runs}"],
+                fix="give the length of every part, such as Sliced(runs=(0, 64, 1, 16, 2, 16)) for 96 units",
+            )
+        found: dict[int, list[int]] = {}
+        first = 0
+        for part, length in pairs * (num_units // period):
+            found.setdefault(part, []).extend(range(first, first + length))
+            first += length
+        return found
+
+
+def _out_dim(layout: Layout) -> int:
+    layout.require_matrix("output units")
+    if len(layout.out_dims) != 1 or layout.num_matrices != 1:
+        raise LayoutError(
+            f"Sliced deals out the units of one dim; a {layout.kind} layout of shape {layout.shape} has "
+            f"{len(layout.out_dims)} dims of output units and {layout.num_matrices} matrices.",
+            fix="use the base itself, which sees the layout's own matrices",
+        )
+    return layout.out_dims[0]
+
+
+def _of(layout: Layout, num_units: int) -> Layout:
+    """The layout of a part with so many output units."""
+    shape = list(layout.shape)
+    shape[_out_dim(layout)] = num_units
+    return replace(layout, shape=tuple(shape))
