@@ -10,6 +10,7 @@
     ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
     ├── PlanFileError         a file that holds no plan                               (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
+    ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
     ├── WorkerError           a worker process that died                             (also RuntimeError)
@@ -136,6 +137,12 @@ class StalePlanError(ExnihiloError, ValueError):
     """A plan for another model, or for this one as it was before it changed."""
 
     code = "stale-plan"
+
+
+class CheckError(ExnihiloError, ValueError):
+    """A model, batch or loss that cannot be checked: it raises, or its loss is no scalar of the parameters."""
+
+    code = "check"
 
 
 class DataError(ExnihiloError, ValueError):

@@ -1,6 +1,7 @@
 """What was measured, as plain values."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from exnihilo.structure.records import Shortcut
 
@@ -56,3 +57,117 @@ class Certificate:
                     f" ({branch.relative:.3g} of the shortcut's root mean square)"
                 )
         return "\n".join(lines)
+
+
+# What becomes of a parameter, or of some of its units, when training begins.
+#   opens       its gradient is not zero from the opening step on
+#   stuck       zero at every step, though noise on the parameters would free it: a stationary saddle
+#   dead        zero for parameters near these, on every sample; other values would free it
+#   invariant   zero whatever the parameters are: the loss does not depend on it
+#   detached    the model computes with it, but no gradient can reach it
+#   unused      the model does not compute with it on this batch
+#   undecided   rounding does not tell zero from not zero
+Fate = Literal["opens", "stuck", "dead", "invariant", "detached", "unused", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some units of a parameter that share a fate.
+
+    Args:
+        fate: What becomes of them.
+        step: The optimizer step from which their gradient is not zero, 1 for at once; None where it never is.
+        ranges: Half-open ranges of units, in order.
+        num_units: How many units these are.
+    """
+
+    fate: Fate
+    step: int | None = None
+    ranges: tuple[tuple[int, int], ...]
+    num_units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """When a trainable parameter first gets a gradient.
+
+    Args:
+        parameter: Canonical full name.
+        shape: Of the tensor.
+        unit_dims: The dims that tell its units apart: the output units of a map, the rows of a table, the elements of a
+            vector, experts before units.
+        fate: What becomes of it: ``"opens"`` where some unit does, else what most units do.
+        step: The first optimizer step at which a unit's gradient is not zero; None where it never is.
+        gradient: Root mean square of its gradient at that step; 0 where there is none.
+        parts: Its units by what becomes of them, the most numerous first.
+        looked_up: It is a table whose rows the batch chooses: rows that it does not choose get no gradient by design.
+        all_equal: The value that all its elements have, None where they differ.
+    """
+
+    parameter: str
+    shape: tuple[int, ...]
+    unit_dims: tuple[int, ...]
+    fate: Fate
+    step: int | None = None
+    gradient: float = 0.0
+    parts: tuple[Part, ...]
+    looked_up: bool = False
+    all_equal: float | None = None
+
+    @property
+    def num_units(self) -> int:
+        """How many units it has."""
+        return sum(part.num_units for part in self.parts)
+
+    def num_of(self, *fates: Fate) -> int:
+        """How many of its units have one of these fates."""
+        return sum(part.num_units for part in self.parts if part.fate in fates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Width:
+    """How many units of a map training can ever tell apart.
+
+    Args:
+        parameter: Its weight.
+        units: Output units.
+        effective: Classes of units that stay equal to each other for ever, each counted once.
+        classes: The classes of more than one unit, the largest first.
+        transient: Units that are equal to another one now, and are told apart by training.
+        dropout: The model's own dropout tells the units of a class apart, slowly.
+    """
+
+    parameter: str
+    units: int
+    effective: int
+    classes: tuple[tuple[int, ...], ...] = ()
+    transient: int = 0
+    dropout: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """What the exact probes found: when each parameter opens, and which units stay twins.
+
+    Args:
+        openings: Of each trainable parameter, in the model's order.
+        widths: Of each map that has units equal to each other now or later; all others are as wide as they are.
+        loss: At the start, on the samples looked at.
+        num_samples: Of the batch, how many were looked at.
+        num_steps: Normalized steps taken.
+        certified: The dtype in which zeros were told from rounding.
+        confirmed: The dead ends were seen on the whole batch too.
+    """
+
+    openings: tuple[Opening, ...]
+    widths: tuple[Width, ...] = ()
+    loss: float
+    num_samples: int
+    num_steps: int
+    certified: str
+    confirmed: bool = True
+
+    @property
+    def by_name(self) -> dict[str, Opening]:
+        """Each opening by its parameter's name."""
+        return {opening.parameter: opening for opening in self.openings}

@@ -1,0 +1,1 @@
+"""Rules: from measurements to findings, each with a remedy that was tried on a copy."""
