@@ -151,8 +151,10 @@ class Diagnosis:
 
     @property
     def effective_width(self) -> dict[str, int]:
-        """The effective width of each map that has units equal to each other."""
-        return {width.parameter: width.effective for width in self.widths}
+        """The effective width of each trainable map: its units, those that stay equal to each other counted once."""
+        found = {width.parameter: width.effective for width in self.widths}
+        maps = [opening for opening in self.openings if len(opening.shape) > 1 and not opening.looked_up]
+        return {map_.parameter: found.get(map_.parameter, map_.num_units) for map_ in maps}
 
     def of(self, parameter: str) -> tuple[Finding, ...]:
         """The findings that name a parameter."""
