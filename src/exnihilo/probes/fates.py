@@ -1,0 +1,205 @@
+"""What becomes of the parameters that never open: a saddle that noise would free, a dead region, an invariance.
+
+The screening runs in float32; where something stays closed, float64 decides (``learning_of``).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.probes.openings import LIVE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, spread, units_of
+from exnihilo.probes.question import Question
+from exnihilo.probes.records import Fate, Learning, Opening, Part
+from exnihilo.probes.trial import Trial, first_evaluation
+
+# Relative noise that leaves every open region, whatever its size: a saddle is left by any, a dead region by none so small.
+_NOISE = 1e-3
+_FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
+_CODE = {fate: number for number, fate in enumerate(_FATES)}
+# Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
+_LARGEST = 4 * 10**8
+_CONFIRMED_SAMPLES = 64
+
+
+def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Learning:
+    """When each trainable parameter opens, and what becomes of those that never do.
+
+    Raises:
+        CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
+    """
+    screened = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
+    chain = chain_of(screened)
+    fates = {name: torch.where(steps > 0, 0, -1) for name, steps in chain.opened.items()}
+    dtype, confirmed = screened.dtype, True
+    if chain.closed:
+        chain, fates, dtype, confirmed = _certified(model, question, screened, chain, samples)
+    openings = tuple(_opening(screened, name, chain, fates[name], model) for name in screened.parameters)
+    return Learning(
+        openings=openings,
+        loss=chain.passes[0].loss,
+        num_samples=screened.num_samples,
+        num_steps=len(chain.passes),
+        certified=str(dtype).removeprefix("torch."),
+        confirmed=confirmed,
+    )
+
+
+def _screening_dtype(model: nn.Module) -> torch.dtype:
+    wide = any(p.dtype == torch.float64 for p in model.parameters())
+    return torch.float64 if wide else torch.float32
+
+
+def _finest_dtype(model: nn.Module) -> torch.dtype:
+    too_large = sum(p.numel() for p in model.parameters()) > _LARGEST
+    return torch.float32 if too_large else torch.float64
+
+
+def _certified(
+    model: nn.Module, question: Question, screened: Trial, chain: Chain, samples: int
+) -> tuple[Chain, dict[str, Tensor], torch.dtype, bool]:
+    """The chain, mended where float32 saw too little, and the fate of every unit."""
+    dtype = _finest_dtype(model)
+    trial = Trial(model, question, dtype=dtype, samples=samples)
+    trial.promoting.unit_dims.update(screened.promoting.unit_dims)  # both must count the same units
+    try:
+        first_evaluation(trial)
+    except Exception:  # a kernel refuses float64: the noise floor of float32 must do
+        dtype = screened.dtype
+        trial = screened
+    trial.set({name: values.to(dtype) for name, values in chain.values.items()})
+    there = judged_pass(trial)
+    if _opens_after_all(chain, there):
+        trial.set(trial.start())
+        chain = chain_of(trial)
+        there = chain.passes[-1]
+    confirmed = _whole(chain) == set()
+    if not confirmed:
+        chain, there, confirmed = _confirmed(model, question, trial, chain, there)
+    fates = _fates(trial, chain, there)
+    return chain, fates, dtype, confirmed
+
+
+def _opens_after_all(chain: Chain, there: Pass) -> bool:
+    return any(bool(((chain.opened[name] == 0) & (v == LIVE)).any()) for name, v in there.verdicts.items())
+
+
+def _whole(chain: Chain) -> set[str]:
+    """Parameters of which no unit opens."""
+    return {name for name, steps in chain.opened.items() if not bool((steps > 0).any())}
+
+
+def _confirmed(
+    model: nn.Module, question: Question, trial: Trial, chain: Chain, there: Pass
+) -> tuple[Chain, Pass, bool]:
+    """The chain of the whole batch, where that opens what some samples of it did not."""
+    whole = Trial(model, question, dtype=trial.dtype, samples=_CONFIRMED_SAMPLES)
+    whole.promoting.unit_dims.update(trial.promoting.unit_dims)
+    if whole.num_samples == trial.num_samples:
+        return chain, there, True
+    try:
+        whole.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
+        seen = judged_pass(whole)
+        if not any(bool((seen.verdicts[name] == LIVE).any()) for name in _whole(chain)):
+            return chain, there, True
+        whole.set(whole.start())
+        longer = chain_of(whole)
+        return longer, longer.passes[-1], True
+    except RuntimeError:  # it does not fit into memory
+        return chain, there, False
+
+
+def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
+    closed = chain.closed
+    start = trial.start()
+    trial.set({name: _noisy(name, value) for name, value in start.items()})
+    noisy = judged_pass(trial)
+    fresh: list[Pass] = []
+    if any(bool(((chain.opened[n] == 0) & (noisy.verdicts[n] != LIVE)).any()) for n in closed):
+        for draw in range(2):
+            trial.set({name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()})
+            made = judged_pass(trial)
+            fresh += [made] if math.isfinite(made.loss) else []
+    trial.set(start)
+    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy, *fresh)))
+    fates: dict[str, Tensor] = {}
+    for name, steps in chain.opened.items():
+        if name not in reached:
+            away: Fate = "detached" if name in trial.promoting.used else "unused"
+            fates[name] = torch.full_like(steps, _CODE[away])
+            continue
+        fate = torch.full_like(steps, _CODE["invariant"])
+        hidden = torch.stack([made.verdicts[name] == UNDECIDED for made in (there, noisy, *fresh)])
+        fate[hidden.all(0)] = _CODE["undecided"]  # else some pass showed that what is left is rounding
+        for made in fresh:
+            fate[made.verdicts[name] == LIVE] = _CODE["dead"]
+        fate[noisy.verdicts[name] == LIVE] = _CODE["stuck"]
+        fate[steps > 0] = _CODE["opens"]
+        fates[name] = fate
+    return fates
+
+
+def _generator(name: str, device: torch.device, draw: int) -> torch.Generator:
+    seed = int.from_bytes(name.encode("utf-8", "surrogatepass")[-6:], "little") * 31 + draw
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def _random(name: str, value: Tensor, draw: int) -> Tensor:
+    generator = _generator(name, value.device, draw)
+    return torch.randn(value.shape, dtype=value.dtype, device=value.device, generator=generator)
+
+
+def _noisy(name: str, value: Tensor) -> Tensor:
+    return value + _NOISE * size_of(value) * _random(name, value, 0)
+
+
+def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> Tensor:
+    """Values that hold nothing of the old ones: maps at their usual size, vectors about zero, scales about one."""
+    noise = _random(name, value, 1 + draw)
+    if value.dim() < 2:
+        around = 1.0 if 0.5 < float(value.mean()) < 2.0 else 0.0
+        return around + 0.1 * noise
+    inner = math.prod(size for dim, size in enumerate(value.shape) if dim not in unit_dims)
+    return noise / math.sqrt(max(inner, 1))
+
+
+def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, model: nn.Module) -> Opening:
+    steps = chain.opened[name]
+    parts = _parts(fates, steps)
+    opened = [part.step for part in parts if part.step is not None]
+    values = trial.start()[name]
+    first = values.flatten()[0]
+    return Opening(
+        parameter=name,
+        shape=tuple(values.shape),
+        unit_dims=units_of(trial, name),
+        fate="opens" if opened else parts[0].fate,
+        step=min(opened) if opened else None,
+        gradient=chain.scales.get(name, 0.0),
+        parts=parts,
+        looked_up=name in trial.promoting.looked_up,
+        all_equal=float(first) if bool((values == first).all()) else None,
+    )
+
+
+def _parts(fates: Tensor, steps: Tensor) -> tuple[Part, ...]:
+    kinds = fates.to(torch.int64) * 100 + torch.where(fates == 0, steps.to(torch.int64), 0)
+    found: list[Part] = []
+    for kind in kinds.unique().tolist():
+        is_kind = kinds == kind
+        found.append(
+            Part(
+                fate=_FATES[kind // 100],
+                step=kind % 100 or None,
+                ranges=_ranges(is_kind),
+                num_units=int(is_kind.sum()),
+            )
+        )
+    return tuple(sorted(found, key=lambda part: -part.num_units))
+
+
+def _ranges(of_units: Tensor) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges of the units that are marked."""
+    marked = torch.nn.functional.pad(of_units.to(torch.int8), (1, 1))
+    turns = marked.diff().nonzero().flatten().tolist()
+    return tuple(zip(turns[::2], turns[1::2], strict=True))

@@ -1,0 +1,164 @@
+"""When each parameter first gets a gradient, and what becomes of those that never do.
+
+A gradient counts as zero where it is exactly zero, or where it is a rounding residue. The two are told apart by a
+second backward pass of the loss times √3, which differs from the first in rounding alone: a live gradient changes by
+about the dtype's precision, a residue by its own size.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from exnihilo.probes.trial import Trial, first_evaluation
+
+# No published gate is further than three zeros from the loss (adaLN-Zero); a chain may be longer by as much again.
+MAX_STEPS = 6
+# Of a parameter's root mean square: far above rounding, far below what would change what a model does. A parameter that
+# is all zero takes a step of this size itself.
+_STEP = 0.02
+_SQRT3 = math.sqrt(3.0)
+# A live gradient agrees with its second evaluation this well, and a residue differs by more than a tenth of itself.
+_AGREES = {torch.float64: 1e-6, torch.float32: 1e-3}
+_DIFFERS = 0.1
+# A gradient that is this much smaller than the largest one may be a residue, and is evaluated again.
+_SUSPECT = {torch.float64: 1e-8, torch.float32: 1e-3}
+
+ZERO, LIVE, UNDECIDED = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """The gradients at one place, judged.
+
+    Args:
+        gradients: Of each trainable parameter that has one.
+        verdicts: Of each unit of each trainable parameter: zero, live or undecided.
+        reached: Parameters that autograd leads to.
+        loss: There.
+    """
+
+    gradients: dict[str, Tensor]
+    verdicts: dict[str, Tensor]
+    reached: frozenset[str]
+    loss: float
+
+    def scale(self, name: str) -> float:
+        """Root mean square of a parameter's gradient."""
+        return float(self.gradients[name].square().mean().sqrt()) if name in self.gradients else 0.0
+
+
+def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
+    """One evaluation and its gradients, each unit's gradient judged zero, live or undecided."""
+    evaluation = first_evaluation(trial) if first else trial.evaluate()
+    found = trial.gradients(evaluation.loss, keep_graph=True)
+    gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+    units = {name: unit_norms(gradient, units_of(trial, name)) for name, gradient in gradients.items()}
+    largest = max((float(norms.max()) for norms in units.values()), default=0.0)
+    limit = _SUSPECT[trial.dtype] * largest
+    suspects = [name for name, norms in units.items() if bool(((norms > 0) & (norms < limit)).any())]
+    verdicts = {name: (norms > 0).to(torch.int8) for name, norms in units.items()}
+    if suspects:
+        again = trial.gradients(evaluation.loss * _SQRT3)
+        for name in suspects:
+            second = again[name]
+            if second is None:
+                continue
+            apart = unit_norms(second / _SQRT3 - gradients[name], units_of(trial, name))
+            share = apart / units[name].clamp_min(torch.finfo(trial.dtype).tiny)
+            judged = torch.where(share < _AGREES[trial.dtype], LIVE, torch.where(share > _DIFFERS, ZERO, UNDECIDED))
+            is_suspect = (units[name] > 0) & (units[name] < limit)
+            verdicts[name] = torch.where(is_suspect, judged.to(torch.int8), verdicts[name])
+    for name, parameter in trial.parameters.items():
+        if name not in verdicts:
+            shape = [parameter.shape[dim] for dim in units_of(trial, name)]
+            verdicts[name] = torch.zeros(math.prod(shape), dtype=torch.int8, device=parameter.device)
+    return Pass(
+        gradients=gradients, verdicts=verdicts, reached=frozenset(gradients), loss=float(evaluation.loss.detach())
+    )
+
+
+def units_of(trial: Trial, name: str) -> tuple[int, ...]:
+    """The dims of a parameter that tell its units apart: as it was used, else the first."""
+    parameter = trial.parameters[name]
+    return trial.promoting.unit_dims.get(name, (0,) if parameter.dim() else ())
+
+
+def unit_norms(gradient: Tensor, unit_dims: tuple[int, ...]) -> Tensor:
+    """The Euclidean norm of each unit's part, in one dim."""
+    rest = [dim for dim in range(gradient.dim()) if dim not in unit_dims]
+    norms = torch.linalg.vector_norm(gradient, dim=rest) if rest else gradient.abs()
+    return norms.reshape(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What some normalized steps showed.
+
+    Args:
+        opened: Of each unit of each trainable parameter the step at which its gradient was live first, else 0.
+        scales: Root mean square of each parameter's gradient when it opened.
+        values: The parameters after the last step.
+        passes: At each step.
+    """
+
+    opened: dict[str, Tensor]
+    scales: dict[str, float]
+    values: dict[str, Tensor]
+    passes: tuple[Pass, ...]
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """Parameters with some unit that never opened."""
+        return frozenset(name for name, steps in self.opened.items() if bool((steps == 0).any()))
+
+
+def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
+    """Judged passes with normalized steps between them, until nothing new opens.
+
+    Each step moves every live unit along its gradient, by a share of its parameter's size; what is not live stays,
+    so that rounding residues open nothing. The trial is left where the last step led.
+    """
+    opened: dict[str, Tensor] = {}
+    scales: dict[str, float] = {}
+    passes: list[Pass] = []
+    for step in range(1, steps + 1):
+        made = judged_pass(trial, first=step == 1)
+        passes.append(made)
+        fresh = False
+        for name, verdicts in made.verdicts.items():
+            before = opened.setdefault(name, torch.zeros_like(verdicts))
+            new = (before == 0) & (verdicts == LIVE)
+            if bool(new.any()):
+                fresh = True
+                scales.setdefault(name, made.scale(name))
+                opened[name] = torch.where(new, step, before)
+        if all(bool((found > 0).all()) for found in opened.values()) or (step > 1 and not fresh) or step == steps:
+            break
+        take_step(trial, made)
+    return Chain(opened=opened, scales=scales, values=trial.values(), passes=tuple(passes))
+
+
+def take_step(trial: Trial, made: Pass) -> None:
+    """Move each live unit along its gradient, normalized over its parameter."""
+    moved: dict[str, Tensor] = {}
+    for name, gradient in made.gradients.items():
+        parameter = trial.parameters[name]
+        live = spread(made.verdicts[name] == LIVE, gradient, units_of(trial, name))
+        direction = torch.where(live, gradient, torch.zeros_like(gradient))
+        size = direction.square().mean().sqrt()
+        if bool(size > 0) and bool(torch.isfinite(size)):
+            moved[name] = parameter.detach() - direction * (_STEP * size_of(parameter) / size)
+    trial.set(moved)
+
+
+def size_of(parameter: Tensor) -> float:
+    """Root mean square of a parameter; 1 where it is all zero."""
+    return float(parameter.detach().square().mean().sqrt()) or 1.0
+
+
+def spread(of_units: Tensor, like: Tensor, unit_dims: tuple[int, ...]) -> Tensor:
+    """What is said of each unit, for each element of a parameter."""
+    shape = [size if dim in unit_dims else 1 for dim, size in enumerate(like.shape)]
+    return of_units.reshape(shape).expand_as(like)

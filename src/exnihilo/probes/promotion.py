@@ -1,0 +1,191 @@
+"""Runs a model in a finer dtype than it asks for, notes what it does with its parameters, and silences its dropout.
+
+Models cast to float32 and float16 by themselves (GPT-2 and Llama compute their loss in float32 even after
+``.double()``), and some kernels refuse float64. Below autograd every operation passes here, so a cast is carried out to
+the finer dtype instead.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+_LOW = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Operations that make a tensor from none, or take in one that was made outside.
+_MAKES: frozenset[Any] = frozenset(
+    getattr(aten, name).default
+    for name in ("rand", "randn", "ones", "zeros", "full", "arange", "eye", "linspace", "scalar_tensor", "lift_fresh")
+) | {aten.empty.memory_format, aten.arange.start, aten.arange.start_step, aten.logspace.default}
+# Where a weight is a matrix: which argument it may be, and which dim of it tells the output units apart.
+_MATRICES: dict[Any, tuple[tuple[int, int], ...]] = {
+    aten.mm.default: ((1, -1), (0, 0)),
+    aten.addmm.default: ((2, -1), (1, 0)),
+    aten.bmm.default: ((1, -1), (0, 1)),
+    aten.baddbmm.default: ((2, -1), (1, 1)),
+    aten.mv.default: ((0, 0),),
+    aten.addmv.default: ((1, 0),),
+}
+_GROUPED: Any = getattr(aten, "_grouped_mm", None)
+_LOOKUPS: frozenset[Any] = frozenset(
+    {aten.embedding.default, aten._embedding_bag.default, aten.index_select.default, aten.index.Tensor}
+)
+
+
+class Promoting(TorchDispatchMode):
+    """Carries out every floating-point operation in one dtype, and notes how each parameter is used.
+
+    Args:
+        to: The dtype to compute in.
+        parameters: By name; which operations read them is noted.
+    """
+
+    def __init__(self, to: torch.dtype, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._to = to
+        self._low = frozenset(_LOW[: _LOW.index(to)])
+        self._names = {tensor.untyped_storage()._cdata: name for name, tensor in parameters.items()}
+        self._parameters = parameters
+        self.used: set[str] = set()  # parameters that some operation read
+        self.unit_dims: dict[str, tuple[int, ...]] = {}  # of maps: the dims that tell output units apart
+        self.looked_up: set[str] = set()  # tables whose rows are chosen
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the operation in the finer dtype."""
+        kwargs = dict(kwargs or {})
+        self._note(func, args)
+        if self._low:
+            if kwargs.get("dtype") in self._low:
+                kwargs["dtype"] = self._to
+            args = self._alike(func, args)
+        if _GROUPED is not None and func is _GROUPED.default:
+            return grouped_product(*args[:3])
+        out = func(*args, **kwargs)
+        return out.to(self._to) if func in _MAKES and isinstance(out, Tensor) and out.dtype in self._low else out
+
+    def _alike(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Tensors of a lower dtype, made outside, cast where they meet one of the finer dtype."""
+        dtypes = {arg.dtype for arg in args if isinstance(arg, Tensor)}
+        if self._to not in dtypes or not dtypes & self._low:
+            return args
+        first = 1 if func._schema.is_mutable else 0  # what is written in place stays the tensor that it is
+        rest = (a.to(self._to) if isinstance(a, Tensor) and a.dtype in self._low else a for a in args[first:])
+        return (*args[:first], *rest)
+
+    def _note(self, func: Any, args: tuple[Any, ...]) -> None:
+        for place, arg in enumerate(args):
+            for tensor in arg if isinstance(arg, list | tuple) else (arg,):
+                if isinstance(tensor, Tensor):
+                    name = self._names.get(tensor.untyped_storage()._cdata)
+                    if name is not None:
+                        self.used.add(name)
+                        self._note_units(func, place, tensor, name, transposed=len(args) > 6 and args[6] is True)
+
+    def _note_units(self, func: Any, place: int, tensor: Tensor, name: str, *, transposed: bool) -> None:
+        if name in self.unit_dims:
+            return
+        parameter = self._parameters[name]
+        if func in _LOOKUPS and place == 0:
+            self.looked_up.add(name)
+            self.unit_dims[name] = (0,)
+        elif func is aten.convolution.default and place == 1:
+            self.unit_dims[name] = (1,) if transposed else (0,)
+        elif func in _MATRICES:
+            for at, dim in _MATRICES[func]:
+                if at == place:
+                    found = _dim_of_stride(parameter, tensor.stride(dim))
+                    if found is not None:
+                        stacked = (0,) if parameter.dim() == 3 and found != 0 else ()
+                        self.unit_dims[name] = (*stacked, found)
+
+
+def _dim_of_stride(parameter: Tensor, stride: int) -> int | None:
+    """The dim of a parameter that a dim of a view of it runs along."""
+    for dim in reversed(range(parameter.dim())):
+        if parameter.stride(dim) == stride and parameter.shape[dim] > 1:
+            return dim
+    return None
+
+
+def grouped_product(left: Tensor, right: Tensor, ends: Tensor | None = None) -> Tensor:
+    """What ``torch._grouped_mm`` computes, in any dtype: one product for each group of rows, columns or inner units.
+
+    Args:
+        left: ``[rows, inner]``, or ``[groups, rows, inner]``.
+        right: ``[groups, inner, columns]``, or ``[inner, columns]``.
+        ends: Where each group ends along the dim that both or one of them share; None where both have groups.
+    """
+    if ends is None:
+        return left @ right
+    bounds = [0, *ends.tolist()]
+    spans = list(zip(bounds[:-1], bounds[1:], strict=True))
+    if left.dim() == 2 and right.dim() == 3:
+        out = left.new_zeros(left.shape[0], right.shape[-1])
+        for group, (first, end) in enumerate(spans):
+            out[first:end] = left[first:end] @ right[group]
+        return out
+    if left.dim() == 3:
+        out = left.new_zeros(left.shape[1], right.shape[-1])
+        for group, (first, end) in enumerate(spans):
+            out[:, first:end] = left[group] @ right[:, first:end]
+        return out
+    return torch.stack([left[:, first:end] @ right[first:end] for first, end in spans])
+
+
+_DROPS: frozenset[Any] = frozenset(
+    {
+        torch.dropout,
+        torch.dropout_,
+        torch.feature_dropout,
+        torch.feature_dropout_,
+        torch.alpha_dropout,
+        torch.alpha_dropout_,
+        torch.feature_alpha_dropout,
+        torch.nn.functional.dropout,
+        torch.nn.functional.dropout1d,
+        torch.nn.functional.dropout2d,
+        torch.nn.functional.dropout3d,
+        torch.nn.functional.alpha_dropout,
+        torch.nn.functional.feature_alpha_dropout,
+    }
+)
+# Recurrent layers take their dropout before the flag that says whether they train: data, [batch sizes,] state, weights.
+_RECURRENT: frozenset[Any] = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
+
+
+class WithoutDropout(TorchFunctionMode):
+    """Lets every unit and every layer through that dropout or drop path would leave out; counts what it silenced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silenced = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function without its dropout."""
+        kwargs = dict(kwargs or {})
+        if func in _DROPS:
+            self.silenced += bool(_rate(args, kwargs))
+            return args[0] if args else kwargs["input"]
+        if func is Tensor.bernoulli_ and len(args) > 1 and isinstance(args[1], float):
+            self.silenced += 1
+            return args[0].fill_(1.0)
+        if kwargs.get("dropout_p"):
+            self.silenced += 1
+            kwargs["dropout_p"] = 0.0
+        if func in _RECURRENT:
+            place = 6 if isinstance(args[3], list | tuple) else 5
+            self.silenced += bool(args[place] and args[place + 1])
+            args = (*args[:place], 0.0, *args[place + 1 :])
+        return func(*args, **kwargs)
+
+
+def _rate(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    trains = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
+    return float(rate) if trains else 0.0

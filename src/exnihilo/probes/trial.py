@@ -1,0 +1,331 @@
+"""A copy of a model with its batch and its loss, on which a probe may do what it likes."""
+
+import copy
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
+from torch.utils._pytree import tree_map
+
+from exnihilo.errors import CheckError, ExnihiloError, ReadError
+from exnihilo.probes.promotion import Promoting, WithoutDropout
+from exnihilo.probes.question import Question, described
+from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
+from exnihilo.structure.names import canonical_names
+from exnihilo.structure.randomness import undisturbed
+from exnihilo.structure.recording import tensors_in
+from exnihilo.structure.running import unwrapped
+
+# Hooks that are part of how a module computes, such as those of torch.nn.utils.spectral_norm; all others are the
+# user's own, and stay silent on the copy.
+_OWN_HOOKS = "torch."
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One forward pass.
+
+    Args:
+        loss: The scalar, with its graph.
+        outputs: The floating-point tensors that the model returned, where it was called as a whole.
+    """
+
+    loss: Tensor
+    outputs: list[Tensor]
+
+
+class Trial:
+    """A copy of a model in one dtype, with the question that is asked of it.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        dtype: What the copy's floating-point tensors are cast to.
+        samples: How many samples of the batch to take; None for all. A batch that cannot be cut is taken whole.
+        dropout: The model's own dropout and drop path act.
+        original: The copy's tensors are the model's own values, uncast: for what the dtype itself does.
+
+    Raises:
+        CheckError: The model or the loss raises, the loss is no scalar, or does not depend on the copy.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        question: Question,
+        *,
+        dtype: torch.dtype = torch.float64,
+        samples: int | None = 8,
+        dropout: bool = False,
+        original: bool = False,
+    ) -> None:
+        self.model, self.question, self.dtype = model, question, dtype
+        self._dropout = dropout
+        self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
+        self.twin, self._borrowed = _twin_of(model, self._cast)
+        canonical = canonical_names(model)
+        self.parameters = self._trainable(canonical)
+        self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
+        self.batch, self.num_samples = question.batch, _num_samples(question.batch)
+        self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
+        self.promoting = Promoting(dtype, self.parameters)
+        self.silencing = WithoutDropout()
+        wanted = cut(question.batch, samples) if samples is not None else None
+        if wanted is not None:
+            self.batch, self.num_samples = wanted, samples or 0
+            try:
+                self.evaluate()
+            except Exception:  # the model's own code may need the batch as it is; whether it runs at all is seen next
+                self.batch, self.num_samples = question.batch, _num_samples(question.batch)
+
+    def _trainable(self, canonical: Mapping[str, str]) -> dict[str, Tensor]:
+        if self._borrowed is not None:
+            mine = {p for p, t in self.model.named_parameters() if t.requires_grad and t.is_floating_point()}
+            return {canonical[path]: tensor for path, tensor in self._borrowed.items() if path in mine}
+        wanted = {path: p.requires_grad for path, p in self.model.named_parameters()}
+        found: dict[str, Tensor] = {}
+        for path, parameter in self.twin.named_parameters():
+            trains = wanted[path] and parameter.is_floating_point()
+            parameter.requires_grad_(trains)
+            if trains:
+                found[canonical[path]] = parameter
+        return found
+
+    def _held(self) -> list[Tensor]:
+        held = [*self.twin.buffers(), *held_tensors(self.twin)]
+        return list({id(tensor): tensor for tensor in held}.values())
+
+    def evaluate(self) -> Evaluation:
+        """One forward pass to the loss, always with the same random numbers and the same buffers.
+
+        Raises:
+            CheckError: The loss is no scalar of real numbers.
+            Exception: Whatever the model or the loss raises.
+        """
+        self._restore_buffers()
+        calls: list[Any] = []
+        inputs: list[Any] = []
+        batch = copied(self.batch, self._cast)
+        top = unwrapped(self.twin)
+        hook = top.register_forward_hook(lambda _m, _a, out: calls.append(out))
+        before = top.register_forward_pre_hook(lambda _m, a, k: inputs.append((a, k)), with_kwargs=True)
+        try:
+            with self.running():
+                loss = self.question.ask(self.twin, batch)
+        finally:
+            hook.remove()
+            before.remove()
+        if inputs:
+            self.example = inputs[-1]
+        outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
+        return Evaluation(loss=loss, outputs=outputs)
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """The surroundings of every pass, forward and backward."""
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            stack.enter_context(undisturbed())
+            stack.enter_context(deep_enough_for(self.model))
+            stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            if self._borrowed is not None:
+                stack.enter_context(_reparametrize_module(self.model, self._borrowed))
+            if not self._dropout:
+                stack.enter_context(self.silencing)
+            if self._cast is not _same:
+                stack.enter_context(self.promoting)
+            yield
+
+    def gradients(self, of: Tensor, *, keep_graph: bool = False) -> dict[str, Tensor | None]:
+        """The gradient of a scalar with respect to each trainable parameter; None where no path leads to it."""
+        if not of.requires_grad:
+            return dict.fromkeys(self.parameters)
+        with self.running():
+            of.backward(retain_graph=keep_graph)  # pyright: ignore[reportUnknownMemberType]  # torch types it partly
+        found = {name: parameter.grad for name, parameter in self.parameters.items()}
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        return found
+
+    def set(self, values: Mapping[str, Tensor]) -> None:
+        """Write values into the copy's parameters."""
+        with torch.no_grad():
+            for name, value in values.items():
+                self.parameters[name].copy_(value)
+
+    def values(self) -> dict[str, Tensor]:
+        """Copies of the values that the copy's parameters have now."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def start(self) -> dict[str, Tensor]:
+        """The values of the model's own parameters, in the trial's dtype."""
+        canonical = canonical_names(self.model)
+        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()}
+        return {name: mine[name].detach().to(self.dtype) for name in self.parameters}
+
+    def _restore_buffers(self) -> None:
+        with torch.no_grad():
+            for buffer, values in self._buffers:
+                if buffer.shape == values.shape:
+                    buffer.copy_(values)
+
+
+def first_evaluation(trial: Trial) -> Evaluation:
+    """The first pass of a trial, whose failures are explained.
+
+    Raises:
+        CheckError: The model or the loss raises, or the loss does not depend on the trial's parameters.
+    """
+    try:
+        evaluation = trial.evaluate()
+    except ExnihiloError:
+        raise
+    except Exception as error:
+        raise _explained(trial, error) from error
+    leaves = _leaves(evaluation.loss)
+    mine = {id(parameter) for parameter in trial.parameters.values()}
+    if leaves & mine:
+        return evaluation
+    theirs = {id(parameter): name for name, parameter in trial.model.named_parameters()}
+    foreign = sorted(theirs[leaf] for leaf in leaves & theirs.keys())
+    if foreign:
+        raise CheckError(
+            f"The loss ignores its model argument: it was given a copy, and reads '{foreign[0]}' of the model itself.",
+            context=["it refers to the model by a name of its own"],
+            fix="use the argument: loss=lambda model, batch: criterion(model(batch[0]), batch[1])",
+        )
+    raise CheckError(
+        f"The loss does not depend on any trainable parameter of {type(trial.model).__name__}.",
+        context=[f"it is {evaluation.loss.item():.4g}", f"batch: {described(trial.batch)}"],
+        fix="compute it from the model's output, without .detach(), .item() or torch.no_grad()",
+    )
+
+
+def _explained(trial: Trial, error: Exception) -> CheckError:
+    said = str(error).strip().splitlines()
+    where, frame = [], error.__traceback__
+    while frame is not None:
+        owner = frame.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            where.append(owner)
+        frame = frame.tb_next
+    names = {id(module): path for path, module in trial.twin.named_modules()}
+    deepest = next((m for m in reversed(where) if names.get(id(m))), where[-1] if where else None)
+    place = f"in '{names.get(id(deepest), '')}', a {type(deepest).__name__}" if deepest is not None else "in the loss"
+    weights = (
+        [f"its parameters: {', '.join(f'{n} {tuple(p.shape)}' for n, p in deepest.named_parameters(recurse=False))}"]
+        if deepest is not None and next(deepest.parameters(recurse=False), None) is not None
+        else []
+    )
+    one = _num_samples(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
+    return CheckError(
+        f"{type(trial.model).__name__} or its loss raises {type(error).__name__}: {said[0][:200] if said else ''}",
+        context=[place, *weights, f"batch: {described(trial.question.batch)}"],
+        fix="give a batch of at least 2 samples: batch normalization needs them"
+        if one
+        else "run loss(model, batch) by itself until it gives a number",
+    )
+
+
+def cut(batch: Any, samples: int) -> Any | None:
+    """The first samples of a batch; None where it has no more, or does not tell where its samples lie.
+
+    Samples lie along the first dim, whose size most tensors of the batch share.
+
+    Example:
+        >>> x, y = cut((torch.zeros(32, 4), torch.zeros(32)), 8)
+        >>> x.shape, y.shape
+        (torch.Size([8, 4]), torch.Size([8]))
+    """
+    size = _num_samples(batch)
+    if size <= samples:
+        return None
+    return _sliced(batch, size, samples)
+
+
+def _sliced(value: Any, size: int, samples: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[:samples] if value.dim() and value.shape[0] == size else value
+    if isinstance(value, Mapping):
+        entries = {key: _sliced(entry, size, samples) for key, entry in value.items()}
+        try:
+            return cast("Any", type(value))(entries)  # such as a tokenizer's output, whose entries are attributes too
+        except Exception:  # a class of its own that is made otherwise
+            return entries
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_sliced(entry, size, samples) for entry in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_sliced(entry, size, samples) for entry in value)
+    return value
+
+
+def _num_samples(batch: Any) -> int:
+    sizes = [tensor.shape[0] for tensor in tensors_in(batch) if tensor.dim()]
+    return max(set(sizes), key=sizes.count) if sizes else 1
+
+
+def _twin_of(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[str, Tensor] | None]:
+    """A copy; or the model itself and the tensors that stand in its parameters' place, where it cannot be copied."""
+    try:
+        twin = copy_of(model, cast)
+    except ReadError:
+        stand_ins = {path: cast(p).requires_grad_(p.requires_grad) for path, p in model.named_parameters()}
+        return model, stand_ins | {path: cast(buffer) for path, buffer in model.named_buffers()}
+    for module in twin.modules():
+        for kind in _HOOKS:
+            hooks = vars(module).get(kind)
+            for key in [key for key, hook in (hooks or {}).items() if not _home(hook).startswith(_OWN_HOOKS)]:
+                del hooks[key]
+    return (twin if model.training else twin.train()), None
+
+
+def _home(hook: Any) -> str:
+    return getattr(hook, "__module__", None) or type(hook).__module__
+
+
+def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    values = tensor.detach().clone()
+    return values.to(dtype) if values.is_floating_point() else values
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def copied(batch: Any, stand_in: Callable[[Tensor], Tensor]) -> Any:
+    """A copy of a batch whose tensors are replaced; what cannot be copied is copied as far as its containers go."""
+    try:
+        return copy.deepcopy(batch, {id(tensor): stand_in(tensor) for tensor in tensors_in(batch)})
+    except Exception:  # whatever an object's own code raises
+        return tree_map(lambda leaf: stand_in(leaf) if isinstance(leaf, Tensor) else leaf, batch)
+
+
+def _shares(tensor: Tensor, parameters: Mapping[str, Tensor]) -> bool:
+    return any(tensor is parameter for parameter in parameters.values()) or isinstance(tensor, nn.Parameter)
+
+
+def _leaves(loss: Tensor) -> set[int]:
+    """The identities of the tensors that autograd's graph behind a loss ends in."""
+    found, seen = set[int](), set[Any]()
+    waiting: list[Any] = [loss.grad_fn] if loss.grad_fn is not None else []
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.add(id(variable))
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    return found
