@@ -12,6 +12,9 @@ import typing as _typing
 from exnihilo.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from exnihilo.checks.check import check
+    from exnihilo.checks.fix import fix
+    from exnihilo.checks.records import Diagnosis, Finding
     from exnihilo.fills import Key
     from exnihilo.lab.ask import Outcome, study
     from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start, Verdict
@@ -30,8 +33,22 @@ if _typing.TYPE_CHECKING:
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Certificate", "Key", "Layout", "Network", "Optimizer", "Outcome", "Plan", "Role", "Run"]
-__all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify", "diff"]
+__all__ = [
+    "Applied",
+    "Certificate",
+    "Diagnosis",
+    "Finding",
+    "Key",
+    "Layout",
+    "Network",
+    "Optimizer",
+    "Outcome",
+    "Plan",
+    "Role",
+    "Run",
+]
+__all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify"]
+__all__ += ["check", "diff", "fix"]
 __all__ += ["from_arrays", "from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes"]
 __all__ += ["scheme_named", "study", "survived", "xavier_normal"]
 
@@ -45,6 +62,7 @@ _homes |= {"fills": ("Key",), "layouts": ("Layout",), "lab.ask": ("Outcome", "st
 _homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structure"), "recipes.named": ("recipes",)}
 _homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
 _homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
+_homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records": ("Diagnosis", "Finding")}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
 
 

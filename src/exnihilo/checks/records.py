@@ -153,7 +153,7 @@ class Diagnosis:
     def effective_width(self) -> dict[str, int]:
         """The effective width of each trainable map: its units, those that stay equal to each other counted once."""
         found = {width.parameter: width.effective for width in self.widths}
-        maps = [opening for opening in self.openings if len(opening.shape) > 1 and not opening.looked_up]
+        maps = [opening for opening in self.openings if len(opening.shape) > 1 and opening.use != "table"]
         return {map_.parameter: found.get(map_.parameter, map_.num_units) for map_ in maps}
 
     def of(self, parameter: str) -> tuple[Finding, ...]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ from torch import nn
 from exnihilo.errors import InvalidValueError, StalePlanError
 from exnihilo.plans.records import Row
 from exnihilo.structure.folding import folded
-from exnihilo.structure.names import canonical_names
+from exnihilo.structure.names import as_attribute, canonical_names
 
 
 def live_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -51,12 +50,8 @@ def require_separate(live: Mapping[str, nn.Parameter]) -> None:
                     f"'{owner}' and '{other}' are two parameters that share memory: what is written to the one "
                     "would change the other.",
                     context=["a tie is one parameter under two names; sharing through .data is not seen as one"],
-                    fix=f"{_written_out(other)} = {_written_out(owner)}",
+                    fix=f"{as_attribute(other)} = {as_attribute(owner)}",
                 )
-
-
-def _written_out(name: str) -> str:
-    return re.sub(r"\.(\d+)(?=\.)", r"[\1]", f"model.{name}")
 
 
 def _has_memory(parameter: nn.Parameter) -> bool:

@@ -8,13 +8,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from exnihilo.probes.openings import LIVE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, spread, units_of
+from exnihilo.probes.openings import LIVE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
+from exnihilo.probes.symmetry import twins_of
 from exnihilo.probes.trial import Trial, first_evaluation
 
-# Relative noise that leaves every open region, whatever its size: a saddle is left by any, a dead region by none so small.
-_NOISE = 1e-3
+# A saddle is left by any noise, however small; of dead regions only what lies at their very border.
+_NOISE = {torch.float64: 1e-4, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
@@ -34,9 +35,11 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     dtype, confirmed = screened.dtype, True
     if chain.closed:
         chain, fates, dtype, confirmed = _certified(model, question, screened, chain, samples)
+    widths = twins_of(model, question, screened, chain)
     openings = tuple(_opening(screened, name, chain, fates[name], model) for name in screened.parameters)
     return Learning(
         openings=openings,
+        widths=widths,
         loss=chain.passes[0].loss,
         num_samples=screened.num_samples,
         num_steps=len(chain.passes),
@@ -150,7 +153,7 @@ def _random(name: str, value: Tensor, draw: int) -> Tensor:
 
 
 def _noisy(name: str, value: Tensor) -> Tensor:
-    return value + _NOISE * size_of(value) * _random(name, value, 0)
+    return value + _NOISE[value.dtype] * size_of(value) * _random(name, value, 0)
 
 
 def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> Tensor:
@@ -177,7 +180,7 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, model: nn.Mod
         step=min(opened) if opened else None,
         gradient=chain.scales.get(name, 0.0),
         parts=parts,
-        looked_up=name in trial.promoting.looked_up,
+        use=trial.promoting.uses.get(name, "other"),
         all_equal=float(first) if bool((values == first).all()) else None,
     )
 

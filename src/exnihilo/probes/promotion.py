@@ -5,12 +5,15 @@ Models cast to float32 and float16 by themselves (GPT-2 and Llama compute their 
 the finer dtype instead.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from exnihilo.probes.records import Use
 
 aten = torch.ops.aten
 _LOW = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -20,7 +23,7 @@ _MAKES: frozenset[Any] = frozenset(
     for name in ("rand", "randn", "ones", "zeros", "full", "arange", "eye", "linspace", "scalar_tensor", "lift_fresh")
 ) | {aten.empty.memory_format, aten.arange.start, aten.arange.start_step, aten.logspace.default}
 # Where a weight is a matrix: which argument it may be, and which dim of it tells the output units apart.
-_MATRICES: dict[Any, tuple[tuple[int, int], ...]] = {
+MATRICES: dict[Any, tuple[tuple[int, int], ...]] = {
     aten.mm.default: ((1, -1), (0, 0)),
     aten.addmm.default: ((2, -1), (1, 0)),
     aten.bmm.default: ((1, -1), (0, 1)),
@@ -32,6 +35,29 @@ _GROUPED: Any = getattr(aten, "_grouped_mm", None)
 _LOOKUPS: frozenset[Any] = frozenset(
     {aten.embedding.default, aten._embedding_bag.default, aten.index_select.default, aten.index.Tensor}
 )
+# What a parameter is at a place among an operation's arguments.
+_PLACES: dict[tuple[Any, int], Use] = {
+    (aten.addmm.default, 0): "shift",
+    (aten.baddbmm.default, 0): "shift",
+    (aten.convolution.default, 2): "shift",
+    (aten.add.Tensor, 0): "shift",
+    (aten.add.Tensor, 1): "shift",
+    (aten.add_.Tensor, 1): "shift",
+    (aten.mul.Tensor, 0): "scale",
+    (aten.mul.Tensor, 1): "scale",
+    (aten.mul_.Tensor, 1): "scale",
+    (aten.native_layer_norm.default, 2): "scale",
+    (aten.native_layer_norm.default, 3): "shift",
+    (aten.native_batch_norm.default, 1): "scale",
+    (aten.native_batch_norm.default, 2): "shift",
+    (aten.cudnn_batch_norm.default, 1): "scale",
+    (aten.cudnn_batch_norm.default, 2): "shift",
+    (aten._native_batch_norm_legit.default, 1): "scale",
+    (aten._native_batch_norm_legit.default, 2): "shift",
+    (aten.native_group_norm.default, 1): "scale",
+    (aten.native_group_norm.default, 2): "shift",
+    (aten._fused_rms_norm.default, 2): "scale",
+}
 
 
 class Promoting(TorchDispatchMode):
@@ -50,7 +76,7 @@ class Promoting(TorchDispatchMode):
         self._parameters = parameters
         self.used: set[str] = set()  # parameters that some operation read
         self.unit_dims: dict[str, tuple[int, ...]] = {}  # of maps: the dims that tell output units apart
-        self.looked_up: set[str] = set()  # tables whose rows are chosen
+        self.uses: dict[str, Use] = {}  # what each parameter is to the operation that reads it first
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -79,28 +105,40 @@ class Promoting(TorchDispatchMode):
     def _note(self, func: Any, args: tuple[Any, ...]) -> None:
         for place, arg in enumerate(args):
             for tensor in arg if isinstance(arg, list | tuple) else (arg,):
-                if isinstance(tensor, Tensor):
-                    name = self._names.get(tensor.untyped_storage()._cdata)
-                    if name is not None:
-                        self.used.add(name)
-                        self._note_units(func, place, tensor, name, transposed=len(args) > 6 and args[6] is True)
+                name = self.name_of(tensor)
+                if name is not None:
+                    self.used.add(name)
+                    self._note_use(func, place, tensor, name, transposed=len(args) > 6 and args[6] is True)
 
-    def _note_units(self, func: Any, place: int, tensor: Tensor, name: str, *, transposed: bool) -> None:
-        if name in self.unit_dims:
-            return
+    def name_of(self, value: Any) -> str | None:
+        """The parameter that a tensor is, or is a view of."""
+        if not isinstance(value, Tensor) or value.layout is not torch.strided:
+            return None
+        return self._names.get(value.untyped_storage()._cdata)
+
+    def num_units(self, name: str) -> int:
+        """How many units a parameter has."""
         parameter = self._parameters[name]
+        return math.prod(parameter.shape[dim] for dim in self.unit_dims.get(name, (0,)))
+
+    def _note_use(self, func: Any, place: int, tensor: Tensor, name: str, *, transposed: bool) -> None:
         if func in _LOOKUPS and place == 0:
-            self.looked_up.add(name)
+            self.uses[name] = "table"
             self.unit_dims[name] = (0,)
         elif func is aten.convolution.default and place == 1:
+            self.uses[name] = "map"
             self.unit_dims[name] = (1,) if transposed else (0,)
-        elif func in _MATRICES:
-            for at, dim in _MATRICES[func]:
-                if at == place:
-                    found = _dim_of_stride(parameter, tensor.stride(dim))
-                    if found is not None:
-                        stacked = (0,) if parameter.dim() == 3 and found != 0 else ()
-                        self.unit_dims[name] = (*stacked, found)
+        elif (func, place) in _PLACES:
+            self.uses.setdefault(name, _PLACES[func, place])
+        elif func in MATRICES:
+            for dim in (dim for at, dim in MATRICES[func] if at == place):
+                self._note_matrix(name, _dim_of_stride(self._parameters[name], tensor.stride(dim)))
+
+    def _note_matrix(self, name: str, dim: int | None) -> None:
+        self.uses[name] = "map"
+        if dim is not None and name not in self.unit_dims:
+            is_stacked = self._parameters[name].dim() == 3 and dim != 0
+            self.unit_dims[name] = (0, dim) if is_stacked else (dim,)
 
 
 def _dim_of_stride(parameter: Tensor, stride: int) -> int | None:

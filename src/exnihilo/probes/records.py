@@ -70,6 +70,10 @@ class Certificate:
 Fate = Literal["opens", "stuck", "dead", "invariant", "detached", "unused", "undecided"]
 
 
+# How the model uses a parameter: the matrix of a map, rows to choose, a factor, a summand, or something else.
+Use = Literal["map", "table", "scale", "shift", "other"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Some units of a parameter that share a fate.
@@ -100,7 +104,7 @@ class Opening:
         step: The first optimizer step at which a unit's gradient is not zero; None where it never is.
         gradient: Root mean square of its gradient at that step; 0 where there is none.
         parts: Its units by what becomes of them, the most numerous first.
-        looked_up: It is a table whose rows the batch chooses: rows that it does not choose get no gradient by design.
+        use: How the model uses it. Of a table the batch chooses rows: what it does not choose gets no gradient.
         all_equal: The value that all its elements have, None where they differ.
     """
 
@@ -111,7 +115,7 @@ class Opening:
     step: int | None = None
     gradient: float = 0.0
     parts: tuple[Part, ...]
-    looked_up: bool = False
+    use: Use = "other"
     all_equal: float | None = None
 
     @property

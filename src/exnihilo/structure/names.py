@@ -61,3 +61,13 @@ def _own(prefix: str, short: str, module: nn.Module) -> Iterator[tuple[str, str]
 def _unparametrized(match: re.Match[str]) -> str:
     dot, name, number = match.groups()
     return f"{dot}{name}.original{number}" if number else f"{dot}{name}"
+
+
+def as_attribute(name: str) -> str:
+    """A parameter's name as Python reaches it, such as ``model.blocks[2].attn.weight``.
+
+    Example:
+        >>> as_attribute("blocks.2.weight")
+        'model.blocks[2].weight'
+    """
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"model.{name}")

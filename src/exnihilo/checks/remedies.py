@@ -1,0 +1,97 @@
+"""Remedies, tried on a copy before they are offered."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from exnihilo.checks.records import Edit, Finding, Remedy
+from exnihilo.errors import ExnihiloError
+from exnihilo.plans.apply import apply
+from exnihilo.plans.edits import layout_of, plan_of_edits
+from exnihilo.probes.fates import learning_of
+from exnihilo.probes.question import Question
+from exnihilo.probes.records import Learning
+from exnihilo.schemes.spec import from_text
+from exnihilo.structure.names import as_attribute
+
+# A line longer than three statements is none to paste.
+_MAX_STATEMENTS = 3
+
+
+def remedy_of(model: nn.Module, edits: Mapping[str, str]) -> Remedy:
+    """New values for some parameters, not yet tried."""
+    return Remedy(
+        line=line_of(model, edits), edits=tuple(Edit(parameter=name, scheme=text) for name, text in edits.items())
+    )
+
+
+def line_of(model: nn.Module, edits: Mapping[str, str]) -> str:
+    """The edits as one line of Python, with PyTorch's own initializers."""
+    if len(edits) > _MAX_STATEMENTS:
+        return "exnihilo.fix(diagnosis, model)"
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    return "; ".join(_statement(model, name, text, shapes.get(name, ())) for name, text in edits.items())
+
+
+def _statement(model: nn.Module, name: str, text: str, shape: tuple[int, ...]) -> str:
+    target = as_attribute(name)
+    if text in {"zeros", "ones"}:
+        return f"nn.init.{text}_({target})"
+    if text.startswith("constant("):
+        return f"nn.init.constant_({target}, {text.partition('=')[2].rstrip(')')})"
+    if text == "orthogonal":
+        return f"nn.init.orthogonal_({target})"
+    std = from_text(text).expected_std(layout_of(model, name, shape))
+    return f"nn.init.normal_({target}, std={std:.4g})"
+
+
+def patched(model: nn.Module, edits: Iterable[Edit], *, seed: int = 0) -> nn.Module:
+    """A copy of a model with the edits applied, as ``apply`` does it."""
+    twin = copy.deepcopy(model)
+    plan = plan_of_edits(twin, {edit.parameter: edit.scheme for edit in edits}, reason="tried")
+    apply(plan, twin, seed)
+    return twin
+
+
+def tried(model: nn.Module, question: Question, findings: Sequence[Finding], learning: Learning) -> tuple[Finding, ...]:
+    """The findings that a proof supports, with what their remedies did to a copy."""
+    return tuple(_tried(model, question, finding, learning) for finding in findings)
+
+
+def _tried(model: nn.Module, question: Question, finding: Finding, learning: Learning) -> Finding:
+    remedy = finding.remedy
+    if remedy is None or not remedy.edits or remedy.verified or finding.basis != "exact":
+        return finding
+    try:
+        after = learning_of(patched(model, remedy.edits), question)
+    except (ExnihiloError, RuntimeError, TypeError):  # what a copy's own code raises: then it was not seen to help
+        return finding
+    seen = _seen(finding, after)
+    if not seen:
+        return finding
+    before = learning.by_name
+    twins = {width.parameter for width in learning.widths if width.effective < width.units}
+    holds_nothing = all(
+        edit.parameter in twins or (edit.parameter in before and before[edit.parameter].all_equal is not None)
+        for edit in remedy.edits
+    )
+    return replace(finding, remedy=replace(remedy, verified=seen, safe=holds_nothing))
+
+
+def _seen(finding: Finding, after: Learning) -> str:
+    """What the remedy changed, where it changed what the finding says; empty where it did not."""
+    if finding.code == "twin-units":
+        widths = {width.parameter: width for width in after.widths}
+        left = [n for n in finding.parameters if n in widths and widths[n].effective < widths[n].units]
+        return "" if left else "every unit is told apart"
+    openings = after.by_name
+    named = [openings[name] for name in finding.parameters if name in openings]
+    if not named or any(2 * opening.num_of("stuck", "dead") >= opening.num_units for opening in named):
+        return ""
+    steps = [opening.step for opening in named if opening.step is not None]
+    last = max((part.step or 0 for opening in named for part in opening.parts), default=0)
+    if not steps:
+        return ""
+    return f"opens at step {last}" if min(steps) == last else f"opens at steps {min(steps)} to {last}"

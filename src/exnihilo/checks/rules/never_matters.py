@@ -1,0 +1,59 @@
+"""Parameters that the loss does not depend on, whatever their values.
+
+Finds:
+    Parameters whose gradient is zero at the start, after steps, under noise and for fresh values of all parameters,
+    though the model computes with them.
+
+Why it is bad:
+    A map that never matters learns nothing: a router whose only weight is normalized to one, a head behind a constant.
+
+What it misses:
+    What matters for other inputs than those of the batch.
+
+When it is innocent:
+    A shift or bias that a later operation removes by design: the bias of an attention's keys, of a map in front of a
+    norm. It costs a little memory, and is told as information.
+
+How to fix:
+    Of a map: find the normalization, the single choice or the constant that hides it. Of a bias: leave it out.
+"""
+
+from exnihilo.checks.measured import Measured
+from exnihilo.checks.records import Finding
+from exnihilo.checks.roots import is_whole
+from exnihilo.checks.rules.wording import counted
+
+CODE = "never-matters"
+
+
+def rule(measured: Measured) -> tuple[Finding, ...]:
+    """A failure for maps, information for the rest."""
+    invariant = [o for o in measured.learning.openings if is_whole(o, "invariant")]
+    maps = [o.parameter for o in invariant if o.use == "map" and sum(size > 1 for size in o.shape) > 1]
+    others = [o.parameter for o in measured.learning.openings if o.num_of("invariant") and o.use == "shift"]
+    found: list[Finding] = []
+    if maps:
+        found.append(
+            Finding(
+                code=CODE,
+                severity="FAIL" if measured.learning.confirmed else "WARN",
+                basis="exact",
+                parameters=tuple(maps),
+                num_roots=len(maps),
+                evidence="gradient exactly 0 at every step, under noise, and for fresh values of all parameters",
+                cause="the loss does not depend on it: what follows removes whatever it gives out",
+            )
+        )
+    if others:
+        found.append(
+            Finding(
+                code=CODE,
+                severity="INFO",
+                basis="exact",
+                parameters=tuple(others),
+                num_roots=len(others),
+                evidence=f"{counted(len(others), 'shift')} without a gradient, whatever the values",
+                cause="a later softmax or norm removes what they add: harmless",
+            )
+        )
+    return tuple(found)
