@@ -6,6 +6,8 @@ from exnihilo.checks.records import Remedy
 from exnihilo.checks.roots import Roots
 from exnihilo.probes.records import Learning
 
+NONE = Roots()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -20,8 +22,8 @@ class Measured:
     """
 
     learning: Learning
-    stuck: Roots = Roots()
-    dead: Roots = Roots()
+    stuck: Roots = NONE
+    dead: Roots = NONE
     remedies: tuple[tuple[tuple[str, ...], Remedy], ...] = ()
     twins_remedy: Remedy | None = None
 

@@ -13,6 +13,7 @@ from exnihilo.errors import ExnihiloError
 from exnihilo.fills import Key
 from exnihilo.plans.edits import layout_of
 from exnihilo.plans.make import plan
+from exnihilo.probes.fates import CLOSED_SHARE
 from exnihilo.probes.openings import chain_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening
@@ -24,8 +25,6 @@ from exnihilo.structure.records import Structure
 # Chains of steps that a search may take; each costs a few passes of a model that would not have learned.
 _MAX_TRIES = 48
 _STEPS = 4
-# Closed units below this share of a parameter are no dead end by themselves (checks.rules.dead_units looks at them).
-_SHARE = 0.125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def is_closed(opening: Opening, *fates: Fate) -> bool:
     """Whether a parameter, or a large part of its units, has one of these fates."""
     if opening.use == "table" and opening.fate == "opens":
         return False
-    return opening.num_of(*fates) >= max(_SHARE * opening.num_units, 1)
+    return opening.num_of(*fates) >= max(CLOSED_SHARE * opening.num_units, 1)
 
 
 def is_whole(opening: Opening, *fates: Fate) -> bool:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from exnihilo.probes.openings import LIVE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
+from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
@@ -18,6 +18,10 @@ from exnihilo.probes.trial import Trial, first_evaluation
 _NOISE = {torch.float64: 1e-4, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
+# Closed units below this share of a parameter are no dead end by themselves.
+CLOSED_SHARE = 0.125
+# What cancels leaves its rounding nearly everywhere; here and there it is zero by chance.
+_MOSTLY = 0.9
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
 _CONFIRMED_SAMPLES = 64
@@ -29,23 +33,57 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
-    screened = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
-    chain = chain_of(screened)
-    fates = {name: torch.where(steps > 0, 0, -1) for name, steps in chain.opened.items()}
-    dtype, confirmed = screened.dtype, True
-    if chain.closed:
-        chain, fates, dtype, confirmed = _certified(model, question, screened, chain, samples)
-    widths = twins_of(model, question, screened, chain)
-    openings = tuple(_opening(screened, name, chain, fates[name], model) for name in screened.parameters)
+    trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
+    chain = chain_of(trial)
+    dtype, confirmed = trial.dtype, True
+    plain = {name: _plain_fate(trial, chain, name) for name in chain.opened}
+    unclear = [name for name, fate in plain.items() if fate is None]
+    if not unclear:
+        fates = {name: _with_opened(chain, name, fate or "opens") for name, fate in plain.items()}
+    elif not any(_is_grave(chain, name) for name in unclear):
+        fates = _fates(trial, chain, chain.passes[-1])
+    else:
+        chain, fates, dtype, confirmed = _certified(model, question, trial, chain, samples)
+    widths = twins_of(model, question, trial, chain)
+    start = trial.start()
     return Learning(
-        openings=openings,
+        openings=tuple(_opening(trial, name, chain, fates[name], start[name]) for name in trial.parameters),
         widths=widths,
         loss=chain.passes[0].loss,
-        num_samples=screened.num_samples,
+        num_samples=trial.num_samples,
         num_steps=len(chain.passes),
         certified=str(dtype).removeprefix("torch."),
         confirmed=confirmed,
     )
+
+
+def _plain_fate(trial: Trial, chain: Chain, name: str) -> Fate | None:
+    """What becomes of the closed units of a parameter, where no further pass is needed to tell; else None.
+
+    Rows that nobody looked up are not used. A shift with nothing but rounding for a gradient is removed by what
+    follows: a dead region or a saddle gives exact zeros, and what cancels in a sum leaves its rounding.
+    """
+    closed = chain.opened[name] == 0
+    use = trial.promoting.uses.get(name)
+    if not bool(closed.any()):
+        return "opens"
+    if use == "table" and not bool(closed.all()):
+        return "unused"
+    if use != "shift":
+        return None
+    is_rounding = [(made.verdicts[name] == RESIDUE) | (made.verdicts[name] == UNDECIDED) for made in chain.passes]
+    share = torch.stack(is_rounding).any(0)[closed].float().mean()
+    return "invariant" if float(share) >= _MOSTLY else None
+
+
+def _with_opened(chain: Chain, name: str, closed: Fate) -> Tensor:
+    """The fate of each unit, where that of all closed ones is known."""
+    return torch.where(chain.opened[name] > 0, _CODE["opens"], _CODE[closed])
+
+
+def _is_grave(chain: Chain, name: str) -> bool:
+    """Whether so many units of a parameter are closed that it may be a dead end."""
+    return float((chain.opened[name] == 0).float().mean()) >= CLOSED_SHARE
 
 
 def _screening_dtype(model: nn.Module) -> torch.dtype:
@@ -127,6 +165,10 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy, *fresh)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
+        plain = _plain_fate(trial, chain, name)
+        if plain == "unused":
+            fates[name] = _with_opened(chain, name, plain)
+            continue
         if name not in reached:
             away: Fate = "detached" if name in trial.promoting.used else "unused"
             fates[name] = torch.full_like(steps, _CODE[away])
@@ -166,11 +208,10 @@ def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> T
     return noise / math.sqrt(max(inner, 1))
 
 
-def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, model: nn.Module) -> Opening:
+def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tensor) -> Opening:
     steps = chain.opened[name]
     parts = _parts(fates, steps)
     opened = [part.step for part in parts if part.step is not None]
-    values = trial.start()[name]
     first = values.flatten()[0]
     return Opening(
         parameter=name,

@@ -23,9 +23,10 @@ _SQRT3 = math.sqrt(3.0)
 _AGREES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _DIFFERS = 0.1
 # A gradient that is this much smaller than the largest one may be a residue, and is evaluated again.
-_SUSPECT = {torch.float64: 1e-8, torch.float32: 1e-3}
+_SUSPECT = {torch.float64: 1e-8, torch.float32: 1e-5}
 
-ZERO, LIVE, UNDECIDED = 0, 1, 2
+# Exactly zero, live, hidden by rounding, or nothing but rounding.
+ZERO, LIVE, UNDECIDED, RESIDUE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Pass:
 
     Args:
         gradients: Of each trainable parameter that has one.
-        verdicts: Of each unit of each trainable parameter: zero, live or undecided.
+        verdicts: Of each unit of each trainable parameter: ``ZERO``, ``LIVE``, ``UNDECIDED`` or ``RESIDUE``.
         reached: Parameters that autograd leads to.
         loss: There.
     """
@@ -50,7 +51,7 @@ class Pass:
 
 
 def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
-    """One evaluation and its gradients, each unit's gradient judged zero, live or undecided."""
+    """One evaluation and its gradients, each unit's gradient judged."""
     evaluation = first_evaluation(trial) if first else trial.evaluate()
     found = trial.gradients(evaluation.loss, keep_graph=True)
     gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
@@ -67,7 +68,7 @@ def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
                 continue
             apart = unit_norms(second / _SQRT3 - gradients[name], units_of(trial, name))
             share = apart / units[name].clamp_min(torch.finfo(trial.dtype).tiny)
-            judged = torch.where(share < _AGREES[trial.dtype], LIVE, torch.where(share > _DIFFERS, ZERO, UNDECIDED))
+            judged = torch.where(share < _AGREES[trial.dtype], LIVE, torch.where(share > _DIFFERS, RESIDUE, UNDECIDED))
             is_suspect = (units[name] > 0) & (units[name] < limit)
             verdicts[name] = torch.where(is_suspect, judged.to(torch.int8), verdicts[name])
     for name, parameter in trial.parameters.items():

@@ -6,6 +6,7 @@ the finer dtype instead.
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -74,9 +75,14 @@ class Promoting(TorchDispatchMode):
         self._low = frozenset(_LOW[: _LOW.index(to)])
         self._names = {tensor.untyped_storage()._cdata: name for name, tensor in parameters.items()}
         self._parameters = parameters
+        self.num_promoted = 0
         self.used: set[str] = set()  # parameters that some operation read
         self.unit_dims: dict[str, tuple[int, ...]] = {}  # of maps: the dims that tell output units apart
         self.uses: dict[str, Use] = {}  # what each parameter is to the operation that reads it first
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled where this runs, and a guard at every operation would cost as much as it
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -87,11 +93,16 @@ class Promoting(TorchDispatchMode):
         if self._low:
             if kwargs.get("dtype") in self._low:
                 kwargs["dtype"] = self._to
+                self.num_promoted += 1
             args = self._alike(func, args)
         if _GROUPED is not None and func is _GROUPED.default:
+            self.num_promoted += 1
             return grouped_product(*args[:3])
         out = func(*args, **kwargs)
-        return out.to(self._to) if func in _MAKES and isinstance(out, Tensor) and out.dtype in self._low else out
+        if func in _MAKES and isinstance(out, Tensor) and out.dtype in self._low:
+            self.num_promoted += 1
+            return out.to(self._to)
+        return out
 
     def _alike(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Tensors of a lower dtype, made outside, cast where they meet one of the finer dtype."""
@@ -99,6 +110,7 @@ class Promoting(TorchDispatchMode):
         if self._to not in dtypes or not dtypes & self._low:
             return args
         first = 1 if func._schema.is_mutable else 0  # what is written in place stays the tensor that it is
+        self.num_promoted += 1
         rest = (a.to(self._to) if isinstance(a, Tensor) and a.dtype in self._low else a for a in args[first:])
         return (*args[:first], *rest)
 
@@ -159,8 +171,7 @@ def grouped_product(left: Tensor, right: Tensor, ends: Tensor | None = None) -> 
     """
     if ends is None:
         return left @ right
-    bounds = [0, *ends.tolist()]
-    spans = list(zip(bounds[:-1], bounds[1:], strict=True))
+    spans = list(pairwise([0, *ends.tolist()]))
     if left.dim() == 2 and right.dim() == 3:
         out = left.new_zeros(left.shape[0], right.shape[-1])
         for group, (first, end) in enumerate(spans):

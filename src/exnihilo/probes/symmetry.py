@@ -1,9 +1,10 @@
 """Which units training can never tell apart.
 
 Two units stay equal for ever where they give equal activations and receive equal back-signals on every sample, and
-still do after some steps. Back-signals come from random weights on the model's outputs, so that no target and no loss has a
-part in it: two classes that the batch lacks look alike to its loss, and are not twins. Activations are kept as random
-projections over samples and places; a unit's weight gradient is a projection of its back-signal on what it was given.
+still do after some steps. Back-signals come from random weights on the model's outputs, so that no target and no loss
+has a part in it: two classes that the batch lacks look alike to its loss, and are not twins. Activations are kept as
+random projections over samples and places; a unit's weight gradient is a projection of its back-signal on what it was
+given.
 """
 
 from collections.abc import Iterable

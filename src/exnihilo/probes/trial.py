@@ -68,6 +68,7 @@ class Trial:
     ) -> None:
         self.model, self.question, self.dtype = model, question, dtype
         self._dropout = dropout
+        self._seen = False  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)
         canonical = canonical_names(model)
@@ -124,6 +125,7 @@ class Trial:
             before.remove()
         if inputs:
             self.example = inputs[-1]
+        self._seen = True
         outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
         return Evaluation(loss=loss, outputs=outputs)
 
@@ -143,7 +145,7 @@ class Trial:
                 stack.enter_context(_reparametrize_module(self.model, self._borrowed))
             if not self._dropout:
                 stack.enter_context(self.silencing)
-            if self._cast is not _same:
+            if self._cast is not _same and (not self._seen or self.promoting.num_promoted):
                 stack.enter_context(self.promoting)
             yield
 

@@ -11,7 +11,8 @@ What it misses:
     A parameter with a second path that does reach it.
 
 When it is innocent:
-    Where it is meant, as for a target network or a codebook that is moved by hand: say so with ``requires_grad_(False)``.
+    Where it is meant, as for a target network or a codebook that is moved by hand: say so with
+    ``requires_grad_(False)``.
 
 How to fix:
     Take the detachment away, or freeze the parameter.

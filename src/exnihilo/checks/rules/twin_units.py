@@ -1,12 +1,13 @@
 """Units that stay equal to each other for ever.
 
 Finds:
-    Units of a map with equal activations and equal back-signals on every sample, now and after some steps, whatever the
-    loss: constant layers on both sides of an activation, copied units, units whose weights agree in sums over such copies.
+    Units of a map with equal activations and equal back-signals on every sample, now and after some steps, whatever
+    the loss: constant layers on both sides of an activation, copied units, units whose weights agree in sums over such
+    copies.
 
 Why it is bad:
-    They get equal updates from every optimizer that treats units alike, so the layer is as wide as its classes. The loss
-    falls none the less, only less far.
+    They get equal updates from every optimizer that treats units alike, so the layer is as wide as its classes. The
+    loss falls none the less, only less far.
 
 What it misses:
     Units that are nearly equal, which training tells apart slowly.

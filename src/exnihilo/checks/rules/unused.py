@@ -11,8 +11,8 @@ What it misses:
     What another batch would use: an expert, a second input.
 
 When it is innocent:
-    A pooler that the task does not need, a second head in training mode. Below a tenth of the trainable parameters it is
-    told as information.
+    A pooler that the task does not need, a second head in training mode. Below a tenth of the trainable parameters it
+    is told as information.
 
 How to fix:
     Wire them in, or take them out.
@@ -43,7 +43,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             basis="exact",
             parameters=tuple(opening.parameter for opening in unused),
             num_roots=len(unused),
-            evidence=f"{counted(len(unused), 'parameter')}, {share:.1%} of the trainable elements, not read on this batch",
+            evidence=f"{counted(len(unused), 'parameter')}, {share:.1%} of the trainable elements, not read",
             cause="no operation of this batch uses them; DistributedDataParallel needs find_unused_parameters=True",
         ),
     )
