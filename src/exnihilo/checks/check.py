@@ -37,25 +37,25 @@ def check(
     """Prove before training that a model can learn, or name what stops it.
 
     Copies of the model take some normalized steps on the batch, in float32 and, where something stays closed, in
-    float64. The model is left bit for bit as it was: parameters, buffers, gradients, modes, hooks and random states. The
-    user's own hooks stay silent on the copies.
+    float64. The model is left bit for bit as it was: parameters, buffers, gradients, modes, hooks and random states.
+    The user's own hooks stay silent on the copies.
 
     Args:
         model: A module with values, as it is to be trained. In eval mode its copies train none the less.
         batch: What one training step is given, 8 samples or more for preference.
         loss: ``loss(model, batch)`` returns the scalar that is trained. It must use its model argument.
-        criterion: ``criterion(output, target)`` for a batch ``(input, target)``, where input may be a tensor, a tuple of
-            arguments or a dict of keyword arguments. With neither, the model's output must hold its own ``.loss``.
-        optimizer: Of the model's parameters: tells the update rule and the learning rate to judge. Default None: neither
-            is judged.
+        criterion: ``criterion(output, target)`` for a batch ``(input, target)``, where input may be a tensor, a tuple
+            of arguments or a dict of keyword arguments. With neither, the model's output must hold its own ``.loss``.
+        optimizer: Of the model's parameters: tells the update rule and the learning rate to judge. Default None:
+            neither is judged.
         factory: Makes the model anew: two constructions tell uninitialized memory. Default None: it is not looked for.
         suppress: Reasons by code, or by ``"code:pattern"`` of a parameter's name: such findings are kept, and do not
             count.
 
     Returns:
-        Findings, the gravest first: FAIL for what is proved to stop learning, WARN for what a measurement says will hurt
-        it, INFO for what looks wrong and is innocent; the opening step of each parameter; the effective width of each
-        map.
+        Findings, the gravest first: FAIL for what is proved to stop learning, WARN for what a measurement says will
+        hurt it, INFO for what looks wrong and is innocent; the opening step of each parameter; the effective width of
+        each map.
 
     Raises:
         CheckError: The model or the loss raises, the loss is no scalar or does not depend on the model it is given, or

@@ -54,8 +54,9 @@ def remedies_plan(diagnosis: Diagnosis, model: nn.Module, *, unsafe: bool = Fals
         offered = [
             f"{f.code}: {f.remedy.line}" for f in diagnosis.with_severity("FAIL", "WARN") if f.remedy is not None
         ]
+        kind = "remedy" if unsafe else "safe remedy"
         raise CheckError(
-            f"The diagnosis of {diagnosis.facts.model} has no {'' if unsafe else 'safe '}remedy that writes parameters.",
+            f"The diagnosis of {diagnosis.facts.model} has no {kind} that writes parameters.",
             context=offered,
             fix="fix(diagnosis, model, unsafe=True)" if offered and not unsafe else "mend the model's code",
         )

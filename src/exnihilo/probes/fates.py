@@ -39,7 +39,7 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     plain = {name: _plain_fate(trial, chain, name) for name in chain.opened}
     unclear = [name for name, fate in plain.items() if fate is None]
     if not unclear:
-        fates = {name: _with_opened(chain, name, fate or "opens") for name, fate in plain.items()}
+        fates = {name: _with_opened(chain, name, fate) for name, fate in plain.items()}
     elif not any(_is_grave(chain, name) for name in unclear):
         fates = _fates(trial, chain, chain.passes[-1])
     else:
@@ -76,9 +76,9 @@ def _plain_fate(trial: Trial, chain: Chain, name: str) -> Fate | None:
     return "invariant" if float(share) >= _MOSTLY else None
 
 
-def _with_opened(chain: Chain, name: str, closed: Fate) -> Tensor:
+def _with_opened(chain: Chain, name: str, closed: Fate | None) -> Tensor:
     """The fate of each unit, where that of all closed ones is known."""
-    return torch.where(chain.opened[name] > 0, _CODE["opens"], _CODE[closed])
+    return torch.where(chain.opened[name] > 0, _CODE["opens"], _CODE[closed or "undecided"])
 
 
 def _is_grave(chain: Chain, name: str) -> bool:

@@ -73,7 +73,7 @@ class Promoting(TorchDispatchMode):
         super().__init__()
         self._to = to
         self._low = frozenset(_LOW[: _LOW.index(to)])
-        self._names = {tensor.untyped_storage()._cdata: name for name, tensor in parameters.items()}
+        self._names = {tensor.untyped_storage().data_ptr(): name for name, tensor in parameters.items()}
         self._parameters = parameters
         self.num_promoted = 0
         self.used: set[str] = set()  # parameters that some operation read
@@ -126,7 +126,7 @@ class Promoting(TorchDispatchMode):
         """The parameter that a tensor is, or is a view of."""
         if not isinstance(value, Tensor) or value.layout is not torch.strided:
             return None
-        return self._names.get(value.untyped_storage()._cdata)
+        return self._names.get(value.untyped_storage().data_ptr())
 
     def num_units(self, name: str) -> int:
         """How many units a parameter has."""
@@ -213,9 +213,7 @@ class WithoutDropout(TorchFunctionMode):
         super().__init__()
         self.silenced = 0
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         """Call the function without its dropout."""
         kwargs = dict(kwargs or {})
         if func in _DROPS:

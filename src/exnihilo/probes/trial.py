@@ -286,8 +286,8 @@ def _twin_of(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> tuple[nn.Mod
         return model, stand_ins | {path: cast(buffer) for path, buffer in model.named_buffers()}
     for module in twin.modules():
         for kind in _HOOKS:
-            hooks = vars(module).get(kind)
-            for key in [key for key, hook in (hooks or {}).items() if not _home(hook).startswith(_OWN_HOOKS)]:
+            hooks: dict[Any, Any] = vars(module).get(kind) or {}
+            for key in [key for key, hook in hooks.items() if not _home(hook).startswith(_OWN_HOOKS)]:
                 del hooks[key]
     return (twin if model.training else twin.train()), None
 
@@ -310,7 +310,11 @@ def copied(batch: Any, stand_in: Callable[[Tensor], Tensor]) -> Any:
     try:
         return copy.deepcopy(batch, {id(tensor): stand_in(tensor) for tensor in tensors_in(batch)})
     except Exception:  # whatever an object's own code raises
-        return tree_map(lambda leaf: stand_in(leaf) if isinstance(leaf, Tensor) else leaf, batch)
+        return tree_map(partial(_replaced, stand_in), batch)
+
+
+def _replaced(stand_in: Callable[[Tensor], Tensor], leaf: Any) -> Any:
+    return stand_in(leaf) if isinstance(leaf, Tensor) else leaf
 
 
 def _shares(tensor: Tensor, parameters: Mapping[str, Tensor]) -> bool:
