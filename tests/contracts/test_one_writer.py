@@ -15,6 +15,10 @@ ALLOWED = {
     "exnihilo.structure.recording": ["fill_()"],
     # Buffers that a copy's closures wrote in the model itself get their old values back.
     "exnihilo.structure.copying": ["copy_()"],
+    # A mask that would drop units at random drops none.
+    "exnihilo.probes.promotion": ["fill_()"],
+    # A trial writes in its own copy's parameters, and puts the copy's buffers back before each pass.
+    "exnihilo.probes.trial": ["copy_()", "copy_()"],
 }
 
 # Methods of PyTorch that write a tensor in place end in an underscore; these do not, and write as well.

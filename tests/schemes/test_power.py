@@ -35,6 +35,7 @@ from exnihilo.schemes import (
     Ones,
     Orthogonal,
     Scheme,
+    Sliced,
     Sparse,
     TorchDefault,
     TruncatedNormal,
@@ -232,6 +233,14 @@ def test_a_row_of_zeros_that_its_promise_forgets_is_rejected() -> None:
     right = ZeroRow(base=Normal(std=0.3))
     assert keeps_promise(right, layout, 4 * N)
     assert not keeps_promise(Mutant(right.base, lambda w, layout, key: right.sample(layout, key)), layout, 4 * N)
+
+
+def test_parts_drawn_by_the_fans_of_the_whole_are_rejected() -> None:
+    layout = Layout.linear(256, 96)
+    right = Sliced(base=xavier_normal(), runs=(0, 192, 1, 32, 2, 32))
+    mutant = Mutant(right, lambda w, layout, key: right.base.sample(layout, key))
+    assert keeps_promise(right, layout)
+    assert not keeps_promise(mutant, layout)
 
 
 def test_values_along_another_dim_are_told_apart() -> None:

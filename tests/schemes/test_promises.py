@@ -29,6 +29,7 @@ from exnihilo.schemes import (
     Ones,
     Orthogonal,
     Scheme,
+    Sliced,
     Sparse,
     TorchDefault,
     TruncatedNormal,
@@ -72,6 +73,7 @@ MATRICES: dict[str, tuple[Scheme, int]] = {
     "orthogonal": (Orthogonal(gain=1.4), N),
     "identity": (Identity(gain=-0.7), N),
     "sparse": (Sparse(sparsity=0.6, std=0.5), 4 * N),
+    "sliced": (Sliced(base=xavier_normal()), N),
     "noisy_identity": (Noisy(base=Identity(), std=0.1), N),
 }
 KERNELS: dict[str, tuple[Scheme, int]] = {
@@ -107,6 +109,31 @@ def test_delivered_std_of_kernels_is_the_promised_one(case: str, layout: str) ->
 def test_a_row_of_zeros_beside_rows_of_no_known_mean_is_refused(base: Scheme) -> None:
     with pytest.raises(InvalidValueError, match="have no common mean that is known"):
         ZeroRow(base=base)
+
+
+@pytest.mark.parametrize("runs", [(0, 48, 1, 8, 2, 8), (0, 3, 1, 1), (2, 8, 0, 8, 1, 16)])
+@pytest.mark.parametrize("base", [xavier_normal(), Orthogonal(gain=1.4), he_uniform(mode="fan_out")])
+def test_parts_of_a_packed_map_each_keep_their_own_promise(base: Scheme, runs: tuple[float, ...]) -> None:
+    layout, sliced = Layout.linear(256, 96), Sliced(base=base, runs=runs)
+    assert keeps_promise(sliced, layout, N)
+    values = sliced.sample(layout, Key(0, "qkv"))
+    for units in sliced.parts(256).values():
+        own = Layout.linear(len(units), 96)
+        found = values[units].pow(2).mean().sqrt().item()
+        assert math.isclose(found, base.expected_std(own), rel_tol=0.05)
+        if isinstance(base, Orthogonal):
+            assert torch.allclose(torch.linalg.svdvals(values[units]), torch.tensor(1.4), atol=1e-5)
+
+
+@pytest.mark.parametrize("runs", [(0,), (0, 2.5), (0, 0), (-1, 2)])
+def test_runs_that_are_no_parts_and_lengths_are_refused(runs: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidValueError, match="must be part and length in turn"):
+        Sliced(runs=runs)
+
+
+def test_runs_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(LayoutError, match="64 output units are no whole number of"):
+        Sliced(runs=(0, 6, 1, 3)).sample(Layout.linear(64, 8), Key(0, "w"))
 
 
 @pytest.mark.parametrize("case", MATRICES)

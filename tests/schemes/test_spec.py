@@ -21,6 +21,7 @@ from exnihilo.schemes import (
     Normal,
     Ones,
     Orthogonal,
+    Sliced,
     Sparse,
     TorchDefault,
     TruncatedNormal,
@@ -52,7 +53,12 @@ simple = st.one_of(
     st.builds(Orthogonal, gain=numbers),
     st.builds(TorchDefault, fan_in=st.none() | numbers),
 )
-schemes = st.recursive(simple, lambda inner: st.builds(Noisy, base=inner, std=numbers), max_leaves=3)
+dealt = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 99)), max_size=4).map(lambda pairs: sum(pairs, ()))
+schemes = st.recursive(
+    simple,
+    lambda inner: st.builds(Noisy, base=inner, std=numbers) | st.builds(Sliced, base=inner, runs=dealt),
+    max_leaves=3,
+)
 
 
 @given(schemes)
@@ -157,7 +163,15 @@ def test_a_scheme_of_someone_else_has_no_text():
 
 
 SCALABLE = [Zeros(), Ones(), Constant(), Normal(std=0.3, mean=0.2), Uniform(), TruncatedNormal(), he_normal()]
-SCALABLE += [xavier_uniform(), Orthogonal(), Identity(), Sparse(std=0.5), Noisy(base=Normal(), std=0.1), ZeroRow(row=2)]
+SCALABLE += [
+    xavier_uniform(),
+    Orthogonal(),
+    Identity(),
+    Sparse(std=0.5),
+    Noisy(base=Normal(), std=0.1),
+    ZeroRow(row=2),
+    Sliced(runs=(0, 3, 1, 1)),
+]
 
 
 @pytest.mark.parametrize("scheme", SCALABLE, ids=lambda scheme: type(scheme).__name__)

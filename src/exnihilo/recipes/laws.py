@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from exnihilo.errors import RecipeError, UnknownNameError
 from exnihilo.recipes.records import Assignment
-from exnihilo.schemes import Constant, Normal, Ones, Scheme, Zeros, activation_from_text
+from exnihilo.schemes import Constant, Normal, Ones, Orthogonal, Scheme, Sliced, Zeros, activation_from_text
 from exnihilo.schemes.gains import Direction, gain
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -62,7 +62,47 @@ def _law(parameter: Parameter, roles: frozenset[Role], map_law: MapLaw) -> Assig
         case Role.UNKNOWN:
             return None if parameter.used else keep("no output depends on it")
         case _:
-            return map_law(parameter) if parameter.layout.in_dims else None
+            return _by_slice(parameter, map_law(parameter)) if parameter.layout.in_dims else None
+
+
+def _by_slice(parameter: Parameter, whole: Assignment) -> Assignment:
+    """The law of a map, drawn for each of the maps that share its tensor where one law for all gives none its own.
+
+    Maps of equal size side by side are the layout's own matter; here they are unequal, as the queries and keys of
+    grouped attention, or take turns, as one head's query, key and value after another's.
+    """
+    runs = _runs(parameter)
+    scheme = whole.scheme
+    if scheme is None or not runs or not _differs_by_part(scheme, parameter, runs):
+        return whole
+    count = len(set(runs[::2]))
+    reason = whole.reason.replace("a map", f"each of {count} maps in one tensor", 1)
+    return Assignment(scheme=Sliced(base=scheme, runs=tuple(map(float, runs))), reason=reason)
+
+
+def _runs(parameter: Parameter) -> tuple[int, ...]:
+    """Part and length in turn, the shortest pattern that repeats; empty where the slices do not deal out all units."""
+    layout = parameter.layout
+    if len(parameter.slices) < 2 or layout.num_matrices != 1 or len(layout.out_dims) != 1:
+        return ()
+    spans = sorted(
+        (first, end, part) for part, one in enumerate(parameter.slices) for first, end in one.ranges if end > first
+    )
+    borders = [0, *(end for _, end, _ in spans)]
+    if [first for first, _, _ in spans] != borders[:-1] or borders[-1] != layout.shape[layout.out_dims[0]]:
+        return ()
+    pairs = [(part, end - first) for first, end, part in spans]
+    for size in range(1, len(pairs) + 1):
+        if len(pairs) % size == 0 and pairs == pairs[:size] * (len(pairs) // size):
+            return tuple(number for pair in pairs[:size] for number in pair)
+    return ()
+
+
+def _differs_by_part(scheme: Scheme, parameter: Parameter, runs: tuple[int, ...]) -> bool:
+    """Whether a law would draw a part otherwise than the whole: by its fans, or to make its units orthogonal."""
+    whole = scheme.expected_std(parameter.layout)
+    by_part = Sliced(base=scheme, runs=tuple(map(float, runs))).expected_std(parameter.layout)
+    return isinstance(scheme, Orthogonal) or not math.isclose(whole, by_part, rel_tol=1e-9)
 
 
 def everywhere(structure: Structure, scheme: Scheme, reason: str) -> dict[str, Assignment]:

@@ -10,6 +10,7 @@ from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
 from exnihilo.schemes.scaled import scaled
 from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
 from exnihilo.schemes.truncated_normal import TruncatedNormal
@@ -32,7 +33,7 @@ kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
-__all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sparse", "TorchDefault", "TruncatedNormal"]
+__all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sliced", "Sparse", "TorchDefault", "TruncatedNormal"]
 __all__ += [
     "Uniform",
     "Values",

@@ -9,6 +9,7 @@ from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
 from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
 from exnihilo.schemes.truncated_normal import TruncatedNormal
@@ -43,6 +44,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "delta_orthogonal": DeltaOrthogonal,
     "identity": Identity,
     "dirac": Dirac,
+    "sliced": Sliced,
     "sparse": Sparse,
     "noisy": Noisy,
     "torch_default": TorchDefault,

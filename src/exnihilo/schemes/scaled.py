@@ -12,6 +12,7 @@ from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
 from exnihilo.schemes.scheme import Scheme, require_positive
+from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
@@ -31,6 +32,7 @@ _LINEAR: Mapping[type, tuple[str, ...]] = {
     Dirac: ("gain",),
     Sparse: ("std",),
     Noisy: ("std",),
+    Sliced: (),
     ZeroRow: (),
 }
 
@@ -56,6 +58,6 @@ def scaled(scheme: Scheme, factor: float) -> Scheme:
             fix="use a scheme that has a std, bound, gain or scale, such as Normal(std=0.02)",
         )
     options: dict[str, Any] = {name: factor * getattr(scheme, name) for name in _LINEAR[type(scheme)]}
-    if isinstance(scheme, Noisy | ZeroRow):
+    if isinstance(scheme, Noisy | Sliced | ZeroRow):
         options["base"] = scaled(scheme.base, factor)
     return replace(scheme, **options)  # pyright: ignore[reportArgumentType]  # every class of _LINEAR is a dataclass
