@@ -11,6 +11,7 @@
     ├── PlanFileError         a file that holds no plan                               (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
+    ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
     ├── WorkerError           a worker process that died                             (also RuntimeError)
@@ -143,6 +144,12 @@ class CheckError(ExnihiloError, ValueError):
     """A model, batch or loss that cannot be checked: it raises, or its loss is no scalar of the parameters."""
 
     code = "check"
+
+
+class DiagnosisFileError(ExnihiloError, ValueError):
+    """A file or text that holds no diagnosis, or one of another version."""
+
+    code = "diagnosis-file"
 
 
 class DataError(ExnihiloError, ValueError):

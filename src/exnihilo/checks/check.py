@@ -16,7 +16,7 @@ from exnihilo.checks.remedies import remedy_of, tried
 from exnihilo.checks.roots import Roots, laws_for, roots_of
 from exnihilo.errors import UnknownNameError
 from exnihilo.probes.fates import learning_of
-from exnihilo.probes.question import Criterion, Loss, Question, described, require_learnable
+from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
 from exnihilo.probes.records import Learning
 from exnihilo.probes.trial import Trial
 from exnihilo.structure.copying import left_as_it_was
@@ -87,7 +87,7 @@ def check(
         facts=Facts(
             model=type(model).__name__,
             num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            batch=described(batch),
+            batch=shapes_of(batch),
             loss=learning.loss,
             num_samples=learning.num_samples,
             certified=learning.certified,

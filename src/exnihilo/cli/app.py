@@ -178,6 +178,44 @@ def apply(
         ask_apply(plan, model, seed=seed, sizes=sizes or (), out=out, force=force, as_json=as_json)
 
 
+@app.command("check")
+def check(
+    model: Model,
+    inputs: Inputs = None,
+    sizes: Sizes = None,
+    suppress: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE[:PATTERN]=REASON", help="Keep findings of a rule, and do not count them."),
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw: what --lr is judged for.")] = "adamw",
+    lr: Annotated[float | None, typer.Option(min=0.0, help="A learning rate to judge.", show_default="none")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for a WARN too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the diagnosis here, as JSON.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Save the findings here, as SARIF for CI.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Save a page here: the findings, drawn on the model.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Save the remedies here, for `exnihilo apply`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove before training that a model can learn, or name what stops it. Exits with 1 where something fails."""
+    with outcomes_shown():
+        from exnihilo.cli.check import ask_check  # as above
+
+        ask_check(
+            model,
+            inputs=inputs or (),
+            sizes=sizes or (),
+            suppress=suppress or (),
+            optimizer=optimizer,
+            lr=lr,
+            strict=strict,
+            out=out,
+            sarif=sarif,
+            html=html,
+            plan=plan,
+            as_json=as_json,
+        )
+
+
 @app.command("recipes")
 def recipes() -> None:
     """List the recipes that a plan can follow."""

@@ -6,6 +6,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -16,32 +17,100 @@ from torch import nn
 from exnihilo.errors import ExnihiloError, InvalidValueError, UnknownNameError
 
 
-def model_made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> tuple[nn.Module, Callable[[], Any]]:
-    """The model of a factory, and what makes its example input: None where there is none beside it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a factory made.
+
+    Args:
+        model: The model.
+        batch: What one training step is given; None where the factory says nothing of it.
+        example: Makes what the model is called with; it gives None where nothing says so.
+        loss: ``loss(model, batch)``, or None.
+        criterion: ``criterion(output, target)``, or None.
+        optimizer: Of the model's parameters, or None.
+    """
+
+    model: nn.Module
+    batch: Any = None
+    example: Callable[[], Any]
+    loss: Callable[..., Any] | None = None
+    criterion: Callable[..., Any] | None = None
+    optimizer: Any = None
+
+
+def made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> Made:
+    """What a factory makes: a model; a model and what it is called with; or a model, a batch and a loss.
 
     Args:
         source: A Python file, or a module that can be imported from here.
-        factory: The name in it of a callable that returns a model, or a model and its example; or of a model.
+        factory: The name in it of a callable that returns ``model``, ``(model, example)``, ``(model, batch, loss)``, or
+            a dict with the keys ``model``, ``batch``, ``loss`` or ``criterion``, and ``optimizer``; or the name of a
+            model. A loss whose first parameter is called ``model``, ``net`` or ``module`` is called with model and
+            batch; any other, such as ``nn.CrossEntropyLoss()``, is a criterion of output and target, for a batch
+            ``(input, target)``.
         sizes: Passed to the callable by name.
 
     Raises:
         InvalidValueError: The file is missing or fails, the factory fails, or makes no model.
-        UnknownNameError: There is no such factory, or it takes no such size.
+        UnknownNameError: There is no such factory, it takes no such size, or its dict has a key that means nothing.
     """
     module = _module(source)
-    made = _made(module, source, factory, sizes)
-    if isinstance(made, tuple) and len(cast("tuple[Any, ...]", made)) == 2:
-        model, given = cast("tuple[Any, Any]", made)
-        example = partial(_same, given)
-    else:
-        model, example = made, partial(_beside, module, source)
+    found = _parts(_made(module, source, factory, sizes), factory)
+    model, batch, loss = found.get("model"), found.get("batch"), found.get("loss")
     if not isinstance(model, nn.Module):
         raise InvalidValueError(
             f"'{factory}' of '{source}' makes a {type(model).__name__}; it must make a torch.nn.Module.",
-            context=["it may also return a pair: the model, and the example that it is called with"],
+            context=["it may also return (model, example), or (model, batch, loss)"],
             fix=f"return the model:   def {factory}(): return Net()",
         )
-    return model, example
+    takes_model = loss is not None and _takes_model(loss)
+    criterion = found.get("criterion") if loss is None or takes_model else loss
+    example = partial(_beside, module, source)
+    if "example" in found or batch is not None:
+        example = partial(_same, found["example"] if "example" in found else _input(batch, criterion))
+    return Made(
+        model=model,
+        batch=batch,
+        example=example,
+        loss=loss if takes_model else None,
+        criterion=criterion,
+        optimizer=found.get("optimizer"),
+    )
+
+
+_PARTS = ("model", "batch", "loss", "criterion", "optimizer")
+
+
+def _parts(made: object, factory: str) -> dict[str, Any]:
+    """What was made, by what it is."""
+    if isinstance(made, dict):
+        given = cast("dict[str, Any]", made)
+        for key in given:
+            if key not in _PARTS:
+                raise UnknownNameError.of(f"key of what '{factory}' returns", str(key), _PARTS, plural="keys")
+        return given
+    if isinstance(made, tuple):
+        entries = cast("tuple[Any, ...]", made)
+        if len(entries) == 2:
+            return {"model": entries[0], "example": entries[1]}
+        if len(entries) == 3:
+            return {"model": entries[0], "batch": entries[1], "loss": entries[2]}
+    return {"model": made}
+
+
+def _takes_model(loss: Any) -> bool:
+    if isinstance(loss, nn.Module):
+        return False
+    try:
+        first = next(iter(inspect.signature(loss).parameters), "")
+    except (TypeError, ValueError):  # a builtin tells nothing of its parameters
+        return False
+    return first in {"model", "net", "network", "module"}
+
+
+def _input(batch: Any, criterion: object) -> Any:
+    """What a model is called with, of a batch."""
+    return batch[0] if criterion is not None and isinstance(batch, tuple | list) else batch
 
 
 def _same(given: Any) -> Any:

@@ -56,7 +56,7 @@ def model_named(spec: str, *, sizes: Sequence[str] = (), inputs: Sequence[str] =
             f"'{spec}' names no model.", context=["a model is named as one of:", *FORMS], fix="exnihilo read hf:gpt2"
         )
     given = example_of(inputs) if inputs else None
-    asked = _sizes(sizes)
+    asked = parsed_sizes(sizes)
     with undisturbed(), printed_aside():
         model, own = _made(source, name, asked, on_meta=on_meta)
     return Named(spec=spec, model=model, example=own if given is None else lambda: given)
@@ -108,12 +108,18 @@ def _made(source: str, name: str, sizes: dict[str, Any], *, on_meta: bool) -> tu
         from exnihilo.cli.timm_models import model_of_timm
 
         return model_of_timm(name, sizes, on_meta=on_meta)
-    from exnihilo.cli.factories import model_made_by
+    from exnihilo.cli.factories import made_by
 
-    return model_made_by(source, name, sizes)
+    made = made_by(source, name, sizes)
+    return made.model, made.example
 
 
-def _sizes(texts: Sequence[str]) -> dict[str, Any]:
+def parsed_sizes(texts: Sequence[str]) -> dict[str, Any]:
+    """What a model is built with, from texts such as ``n_layer=2``.
+
+    Raises:
+        InvalidValueError: A text is spelled otherwise, or two name one size.
+    """
     sizes = dict(map(_size, texts))
     if len(sizes) < len(texts):
         raise InvalidValueError(f"The sizes {', '.join(texts)} name one twice.", fix="give each --size once")

@@ -36,7 +36,7 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
     chain = chain_of(trial)
     dtype, confirmed = trial.dtype, True
-    plain = {name: _plain_fate(trial, chain, name) for name in chain.opened}
+    plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
     unclear = [name for name, fate in plain.items() if fate is None]
     if not unclear:
         fates = {name: _with_opened(chain, name, fate) for name, fate in plain.items()}

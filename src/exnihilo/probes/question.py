@@ -109,12 +109,22 @@ def _scalar(value: Any, what: str) -> Tensor:
 
 def described(value: Any) -> str:
     """What a batch or output is, in one line: the kinds and shapes of its tensors."""
-    tensors = tensors_in(value)
-    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors[:6])
-    more = f" and {len(tensors) - 6} more" if len(tensors) > 6 else ""
+    shapes = shapes_of(value)
     if isinstance(value, Tensor):
         return f"a tensor {shapes}"
-    return f"a {type(value).__name__} of {shapes}{more}" if tensors else f"a {type(value).__name__} without tensors"
+    return f"a {type(value).__name__} of {shapes}" if shapes else f"a {type(value).__name__} without tensors"
+
+
+def shapes_of(value: Any, *, limit: int = 4) -> str:
+    """The shapes and dtypes of the tensors in a value, the first few of them.
+
+    Example:
+        >>> shapes_of((torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64)))
+        '(2, 3) float32, (2,) int64'
+    """
+    tensors = tensors_in(value)
+    more = f" and {len(tensors) - limit} more" if len(tensors) > limit else ""
+    return ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors[:limit]) + more
 
 
 def require_learnable(model: nn.Module) -> None:

@@ -24,7 +24,7 @@ def named_first(closed: Sequence[Opening], roots: Roots) -> tuple[str, ...]:
 
 def listed_parts(closed: Sequence[Opening], *fates: Fate) -> str:
     """Which units are closed, where it is not all of them; empty where it is."""
-    partly = [opening for opening in closed if opening.num_of(*fates) < opening.num_units]
+    partly = [opening for opening in closed if opening.num_of("opens")]
     if not partly:
         return ""
     first = partly[0]
