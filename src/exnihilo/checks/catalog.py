@@ -8,6 +8,7 @@ from exnihilo.checks.rules import (
     dead_region,
     detached,
     never_matters,
+    not_finite,
     opens_later,
     stuck_saddle,
     twin_units,
@@ -17,6 +18,7 @@ from exnihilo.checks.rules import (
 Rule = Callable[[Measured], tuple[Finding, ...]]
 
 RULES: tuple[tuple[str, Rule], ...] = (
+    (not_finite.CODE, not_finite.rule),
     (stuck_saddle.CODE, stuck_saddle.rule),
     (dead_region.CODE, dead_region.rule),
     (twin_units.CODE, twin_units.rule),

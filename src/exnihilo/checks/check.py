@@ -109,7 +109,7 @@ def _measured(model: nn.Module, question: Question, learning: Learning) -> Measu
     if twins:
         trial = Trial(model, question, dtype=torch.float32)
         trial.evaluate()
-        laws = laws_for(model, trial)
+        laws = laws_for(trial)
         twins_remedy = remedy_of(model, {name: laws[name] for name in twins})
     return Measured(learning=learning, stuck=stuck, dead=dead, remedies=remedies, twins_remedy=twins_remedy)
 

@@ -94,7 +94,7 @@ class _Search:
         self.trial = Trial(self.model, self.question, dtype=torch.float64 if wide else torch.float32)
         self.trial.evaluate()
         self.start = self.trial.start()
-        self.laws = laws_for(self.model, self.trial)
+        self.laws = laws_for(self.trial)
         self.names = {opening.parameter for opening in self.closed}
 
     def roots(self) -> Roots:
@@ -201,9 +201,9 @@ def _needed(found: Sequence[Root]) -> list[Root]:
     return kept
 
 
-def laws_for(model: nn.Module, trial: Trial) -> dict[str, str]:
+def laws_for(trial: Trial) -> dict[str, str]:
     """The law that each trainable parameter would be given anew: what ``he`` gives it, else by how it is used."""
-    planned = _planned(model, trial)
+    planned = _planned(trial)
     laws: dict[str, str] = {}
     for name, parameter in trial.parameters.items():
         use = trial.promoting.uses.get(name, "other")
@@ -216,12 +216,14 @@ def laws_for(model: nn.Module, trial: Trial) -> dict[str, str]:
     return laws
 
 
-def _planned(model: nn.Module, trial: Trial) -> dict[str, str]:
-    structure = structure_of(model, trial)
+def _planned(trial: Trial) -> dict[str, str]:
+    structure = structure_of(trial)
     if structure is None:
         return {}
     try:
-        rows = plan(model, "he", structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()).rows
+        rows = plan(
+            trial.twin, "he", structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()
+        ).rows
     except ExnihiloError:
         return {}
     return {row.parameter: row.scheme for row in rows if row.scheme is not None}
@@ -231,23 +233,17 @@ def _has_unknown(structure: Structure) -> bool:
     return any(parameter.role.value == "UNKNOWN" for parameter in structure.parameters)
 
 
-def structure_of(model: nn.Module, trial: Trial) -> Structure | None:
-    """The model's structure, where it can be read from what its loss calls it with."""
+def structure_of(trial: Trial) -> Structure | None:
+    """The structure of a trial's copy, whose hooks are silent, where its loss calls it in a way that can be read."""
     if trial.example is None:
         return None
     args, kwargs = trial.example
     if args and kwargs:
         return None
     try:
-        return read(model, tuple(_back(value, model) for value in args) if args else kwargs)
+        return read(trial.twin, args or kwargs)
     except ExnihiloError:
         return None
-
-
-def _back(value: object, model: nn.Module) -> object:
-    """An input of a copy, in the dtype that the model's own has."""
-    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return value.detach().to(own) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def drawn(scheme: str, model: nn.Module, name: str, like: Tensor) -> Tensor:

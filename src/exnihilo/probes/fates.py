@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
@@ -35,6 +36,9 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     """
     trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
     chain = chain_of(trial)
+    broken = _not_finite(trial, chain)
+    if broken is not None:
+        return broken
     dtype, confirmed = trial.dtype, True
     plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
     unclear = [name for name, fate in plain.items() if fate is None]
@@ -54,6 +58,23 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
         num_steps=len(chain.passes),
         certified=str(dtype).removeprefix("torch."),
         confirmed=confirmed,
+    )
+
+
+def _not_finite(trial: Trial, chain: Chain) -> Learning | None:
+    """Where a number is not finite at the start: then nothing can be said of the rest."""
+    first = chain.passes[0]
+    if math.isfinite(first.loss) and all(bool(torch.isfinite(g).all()) for g in first.gradients.values()):
+        return None
+    trial.set(trial.start())
+    found = not_finite(trial, torch.tensor(first.loss), dict(first.gradients))
+    return Learning(
+        openings=(),
+        loss=first.loss,
+        num_samples=trial.num_samples,
+        num_steps=1,
+        certified=str(trial.dtype).removeprefix("torch."),
+        not_finite=found,
     )
 
 

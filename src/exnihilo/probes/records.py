@@ -150,6 +150,21 @@ class Width:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotFinite:
+    """The first place where a number is NaN or infinite.
+
+    Args:
+        place: What holds it.
+        name: Of the parameter or module; empty for the loss.
+        parameters: Canonical names of the parameters at that place.
+    """
+
+    place: Literal["parameter", "output", "loss", "gradient"]
+    name: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learning:
     """What the exact probes found: when each parameter opens, and which units stay twins.
 
@@ -161,6 +176,7 @@ class Learning:
         num_steps: Normalized steps taken.
         certified: The dtype in which zeros were told from rounding.
         confirmed: The dead ends were seen on the whole batch too.
+        not_finite: Where a number is not finite, in which case nothing else was looked for; else None.
     """
 
     openings: tuple[Opening, ...]
@@ -170,6 +186,7 @@ class Learning:
     num_steps: int
     certified: str
     confirmed: bool = True
+    not_finite: NotFinite | None = None
 
     @property
     def by_name(self) -> dict[str, Opening]:
