@@ -28,13 +28,19 @@ _LARGEST = 4 * 10**8
 _CONFIRMED_SAMPLES = 64
 
 
-def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Learning:
+def learning_of(model: nn.Module, question: Question, *, samples: int = 8, trial: Trial | None = None) -> Learning:
     """When each trainable parameter opens, and what becomes of those that never do.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        samples: How many samples of the batch to look at first; dead ends are confirmed on all of it.
+        trial: A screening trial of the model that was not evaluated yet. Default None: one is made.
 
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
-    trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
+    trial = trial if trial is not None else Trial(model, question, dtype=screening_dtype(model), samples=samples)
     chain = chain_of(trial)
     broken = _not_finite(trial, chain)
     if broken is not None:
@@ -107,7 +113,8 @@ def _is_grave(chain: Chain, name: str) -> bool:
     return float((chain.opened[name] == 0).float().mean()) >= CLOSED_SHARE
 
 
-def _screening_dtype(model: nn.Module) -> torch.dtype:
+def screening_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of a first look: float32, which is fast, or the model's own float64."""
     wide = any(p.dtype == torch.float64 for p in model.parameters())
     return torch.float64 if wide else torch.float32
 
@@ -241,6 +248,7 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tenso
         fate="opens" if opened else parts[0].fate,
         step=min(opened) if opened else None,
         gradient=chain.scales.get(name, 0.0),
+        size=float(values.square().mean().sqrt()),
         parts=parts,
         use=trial.promoting.uses.get(name, "other"),
         all_equal=float(first) if bool((values == first).all()) else None,

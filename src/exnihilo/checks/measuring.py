@@ -1,0 +1,70 @@
+"""Runs the probes on a model, and brings together what they found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from exnihilo.checks.catalog import findings_of
+from exnihilo.checks.measured import Measured
+from exnihilo.checks.remedies import remedy_of
+from exnihilo.checks.roots import laws_for, roots_of
+from exnihilo.probes.construction import uninitialized
+from exnihilo.probes.fates import learning_of, screening_dtype
+from exnihilo.probes.openings import judged_pass, take_step
+from exnihilo.probes.question import Question
+from exnihilo.probes.records import Signals
+from exnihilo.probes.signals import Listener, spread_of
+from exnihilo.probes.trial import Trial
+from exnihilo.probes.update import update_of
+
+_SAMPLES = 8
+# Below it a map's samples may have collapsed, and whether the output still has after some steps is looked at.
+_SPREAD = 1e-3
+_LATER_STEPS = 5
+
+
+def measure(
+    model: nn.Module,
+    question: Question,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    factory: Callable[[], nn.Module] | None = None,
+) -> Measured:
+    """All measurements of a model; what is costly is made only where something is amiss.
+
+    Raises:
+        CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
+    """
+    trial = Trial(model, question, dtype=screening_dtype(model), samples=_SAMPLES)
+    listener = Listener(trial)
+    learning = learning_of(model, question, trial=trial, samples=_SAMPLES)
+    signals = listener.signals() if learning.not_finite is None else None
+    measured = Measured(
+        learning=learning,
+        stuck=roots_of(model, question, learning, fates=("stuck",)),
+        dead=roots_of(model, question, learning, fates=("dead",)),
+        signals=signals,
+        later_spread=_later_spread(model, question, signals) if signals is not None else None,
+        update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,
+        uninitialized=uninitialized(factory) if factory is not None else (),
+        constructed=factory is not None,
+    )
+    if all(finding.severity == "INFO" for finding in findings_of(measured)):
+        return measured
+    laws = laws_for(trial)
+    return replace(measured, redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()})
+
+
+def _later_spread(model: nn.Module, question: Question, signals: Signals) -> float | None:
+    """How much of the output differs between samples after some steps, where some map's samples are nearly alike."""
+    if not any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps):
+        return None
+    trial = Trial(model, question, dtype=screening_dtype(model), samples=_SAMPLES)
+    for _ in range(_LATER_STEPS):
+        take_step(trial, judged_pass(trial))
+    outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]
+    if not outputs:
+        return None
+    return spread_of(max(outputs, key=lambda output: output.numel()).detach(), trial.num_samples)
