@@ -23,6 +23,7 @@ _SAMPLES = 8
 # Below it a map's samples may have collapsed, and whether the output still has after some steps is looked at.
 _SPREAD = 1e-3
 _LATER_STEPS = 5
+_FLOOR = 0.5
 
 
 def measure(
@@ -63,7 +64,7 @@ def _later_spread(model: nn.Module, question: Question, signals: Signals) -> flo
         return None
     trial = Trial(model, question, dtype=screening_dtype(model), samples=_SAMPLES)
     for _ in range(_LATER_STEPS):
-        take_step(trial, judged_pass(trial))
+        take_step(trial, judged_pass(trial), floor=_FLOOR)
     outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]
     if not outputs:
         return None
