@@ -1,1 +1,1 @@
-"""The benchmark of `exnihilo check`: healthy models, injected faults, rebuilt bugs, and rival tools on the same cases."""
+"""The benchmark of `exnihilo check`: healthy models, injected faults, rebuilt bugs, rival tools on the same cases."""

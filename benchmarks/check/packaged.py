@@ -12,9 +12,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import torch
-from torch import nn
-from torchvision_shim import define_missing_operators
-
 from benchmarks.check.subjects import (
     CLASSES,
     Architecture,
@@ -25,6 +22,9 @@ from benchmarks.check.subjects import (
     own,
     words,
 )
+from torch import nn
+
+from torchvision_shim import define_missing_operators
 
 _KEPT = define_missing_operators()  # operators live as long as the library that defines them
 
