@@ -311,6 +311,7 @@ class Update:
         after: After it.
         critical: The multiple of the step beyond which the loss is higher than before; infinite where none of those
             tried is.
+        later: The loss before each of some further steps on the same batch; empty where the first went too far already.
         frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
     """
 
@@ -318,4 +319,5 @@ class Update:
     loss: float
     after: float
     critical: float
+    later: tuple[float, ...] = ()
     frozen_by_rounding: tuple[str, ...] = ()
