@@ -71,7 +71,9 @@ def is_whole(opening: Opening, *fates: Fate) -> bool:
 
 def roots_of(model: nn.Module, question: Question, learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
     """The roots of all parameters with some fates; empty where there is none."""
-    closed = [opening for opening in learning.openings if is_closed(opening, *fates)]
+    # Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
+    is_grave = is_closed if "stuck" in fates else is_whole
+    closed = [opening for opening in learning.openings if is_grave(opening, *fates)]
     if not closed:
         return Roots()
     search = _Search(model, question, closed, fates)

@@ -12,10 +12,10 @@ from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chai
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
-from exnihilo.probes.trial import Trial, first_evaluation
+from exnihilo.probes.trial import Trial, first_evaluation, num_samples_of
 
-# A saddle is left by any noise, however small; of dead regions only what lies at their very border.
-_NOISE = {torch.float64: 1e-4, torch.float32: 1e-2}
+# A saddle is left by any noise, however small; a dead region, or the samples of another expert, only at their border.
+_NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
 # Closed units below this share of a parameter are no dead end by themselves.
@@ -24,7 +24,6 @@ CLOSED_SHARE = 0.125
 _MOSTLY = 0.9
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
-_CONFIRMED_SAMPLES = 64
 
 
 def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Learning:
@@ -35,7 +34,7 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     """
     trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
     chain = chain_of(trial)
-    dtype, confirmed = trial.dtype, True
+    dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
     plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
     unclear = [name for name, fate in plain.items() if fate is None]
     if not unclear:
@@ -43,14 +42,16 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     elif not any(_is_grave(chain, name) for name in unclear):
         fates = _fates(trial, chain, chain.passes[-1])
     else:
-        chain, fates, dtype, confirmed = _certified(model, question, trial, chain, samples)
+        chain, fates, decided, confirmed = _certified(model, question, trial, chain, samples)
+        dtype = decided.dtype
+        num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
     widths = twins_of(model, question, trial, chain)
     start = trial.start()
     return Learning(
         openings=tuple(_opening(trial, name, chain, fates[name], start[name]) for name in trial.parameters),
         widths=widths,
         loss=chain.passes[0].loss,
-        num_samples=trial.num_samples,
+        num_samples=num_samples,
         num_steps=len(chain.passes),
         certified=str(dtype).removeprefix("torch."),
         confirmed=confirmed,
@@ -98,56 +99,45 @@ def _finest_dtype(model: nn.Module) -> torch.dtype:
 
 def _certified(
     model: nn.Module, question: Question, screened: Trial, chain: Chain, samples: int
-) -> tuple[Chain, dict[str, Tensor], torch.dtype, bool]:
-    """The chain, mended where float32 saw too little, and the fate of every unit."""
-    dtype = _finest_dtype(model)
-    trial = Trial(model, question, dtype=dtype, samples=samples)
+) -> tuple[Chain, dict[str, Tensor], Trial, bool]:
+    """The chain, mended where float32 or few samples saw too little; every unit's fate; where it was decided."""
+    trial = Trial(model, question, dtype=_finest_dtype(model), samples=samples)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)  # both must count the same units
     try:
         first_evaluation(trial)
     except Exception:  # a kernel refuses float64: the noise floor of float32 must do
-        dtype = screened.dtype
         trial = screened
-    trial.set({name: values.to(dtype) for name, values in chain.values.items()})
+    trial.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
     there = judged_pass(trial)
     if _opens_after_all(chain, there):
         trial.set(trial.start())
         chain = chain_of(trial)
         there = chain.passes[-1]
-    confirmed = _whole(chain) == set()
-    if not confirmed:
-        chain, there, confirmed = _confirmed(model, question, trial, chain, there)
-    fates = _fates(trial, chain, there)
-    return chain, fates, dtype, confirmed
+    trial, chain, there, confirmed = _confirmed(model, question, trial, chain, there)
+    return chain, _fates(trial, chain, there), trial, confirmed
 
 
 def _opens_after_all(chain: Chain, there: Pass) -> bool:
     return any(bool(((chain.opened[name] == 0) & (v == LIVE)).any()) for name, v in there.verdicts.items())
 
 
-def _whole(chain: Chain) -> set[str]:
-    """Parameters of which no unit opens."""
-    return {name for name, steps in chain.opened.items() if not bool((steps > 0).any())}
-
-
 def _confirmed(
     model: nn.Module, question: Question, trial: Trial, chain: Chain, there: Pass
-) -> tuple[Chain, Pass, bool]:
-    """The chain of the whole batch, where that opens what some samples of it did not."""
-    whole = Trial(model, question, dtype=trial.dtype, samples=_CONFIRMED_SAMPLES)
-    whole.promoting.unit_dims.update(trial.promoting.unit_dims)
-    if whole.num_samples == trial.num_samples:
-        return chain, there, True
+) -> tuple[Trial, Chain, Pass, bool]:
+    """The same of the whole batch, where that opens what some samples of it did not; and whether it could be asked."""
     try:
+        whole = Trial(model, question, dtype=trial.dtype, samples=None)
+        if whole.num_samples == trial.num_samples:
+            return trial, chain, there, True
+        whole.promoting.unit_dims.update(trial.promoting.unit_dims)
         whole.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
-        seen = judged_pass(whole)
-        if not any(bool((seen.verdicts[name] == LIVE).any()) for name in _whole(chain)):
-            return chain, there, True
+        if not _opens_after_all(chain, judged_pass(whole)):
+            return trial, chain, there, True
         whole.set(whole.start())
         longer = chain_of(whole)
-        return longer, longer.passes[-1], True
+        return whole, longer, longer.passes[-1], True
     except RuntimeError:  # it does not fit into memory
-        return chain, there, False
+        return trial, chain, there, False
 
 
 def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
@@ -155,6 +145,7 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     start = trial.start()
     trial.set({name: _noisy(name, value) for name, value in start.items()})
     noisy = judged_pass(trial)
+    used = frozenset(trial.promoting.used)
     fresh: list[Pass] = []
     if any(bool(((chain.opened[n] == 0) & (noisy.verdicts[n] != LIVE)).any()) for n in closed):
         for draw in range(2):
@@ -162,15 +153,15 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
             made = judged_pass(trial)
             fresh += [made] if math.isfinite(made.loss) else []
     trial.set(start)
-    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy, *fresh)))
+    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
         plain = _plain_fate(trial, chain, name)
         if plain == "unused":
             fates[name] = _with_opened(chain, name, plain)
             continue
-        if name not in reached:
-            away: Fate = "detached" if name in trial.promoting.used else "unused"
+        if name not in reached or name not in used:  # what no sample chooses may be reached, with no rows to learn from
+            away: Fate = "detached" if name in used else "unused"
             fates[name] = torch.full_like(steps, _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])

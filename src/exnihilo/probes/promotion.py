@@ -89,7 +89,8 @@ class Promoting(TorchDispatchMode):
     ) -> Any:
         """Call the operation in the finer dtype."""
         kwargs = dict(kwargs or {})
-        self._note(func, args)
+        if all(arg.numel() for arg in args if isinstance(arg, Tensor)):  # an expert without samples is not used
+            self._note(func, args)
         if self._low:
             if kwargs.get("dtype") in self._low:
                 kwargs["dtype"] = self._to

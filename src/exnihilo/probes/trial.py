@@ -74,7 +74,7 @@ class Trial:
         canonical = canonical_names(model)
         self.parameters = self._trainable(canonical)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
-        self.batch, self.num_samples = question.batch, _num_samples(question.batch)
+        self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
         self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
         self.promoting = Promoting(dtype, self.parameters)
         self.silencing = WithoutDropout()
@@ -84,7 +84,7 @@ class Trial:
             try:
                 self.evaluate()
             except Exception:  # the model's own code may need the batch as it is; whether it runs at all is seen next
-                self.batch, self.num_samples = question.batch, _num_samples(question.batch)
+                self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
 
     def _trainable(self, canonical: Mapping[str, str]) -> dict[str, Tensor]:
         if self._borrowed is not None:
@@ -230,7 +230,7 @@ def _explained(trial: Trial, error: Exception) -> CheckError:
         if deepest is not None and next(deepest.parameters(recurse=False), None) is not None
         else []
     )
-    one = _num_samples(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
+    one = num_samples_of(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
     return CheckError(
         f"{type(trial.model).__name__} or its loss raises {type(error).__name__}: {said[0][:200] if said else ''}",
         context=[place, *weights, f"batch: {described(trial.question.batch)}"],
@@ -250,7 +250,7 @@ def cut(batch: Any, samples: int) -> Any | None:
         >>> x.shape, y.shape
         (torch.Size([8, 4]), torch.Size([8]))
     """
-    size = _num_samples(batch)
+    size = num_samples_of(batch)
     if size <= samples:
         return None
     return _sliced(batch, size, samples)
@@ -272,7 +272,8 @@ def _sliced(value: Any, size: int, samples: int) -> Any:
     return value
 
 
-def _num_samples(batch: Any) -> int:
+def num_samples_of(batch: Any) -> int:
+    """The size that most of a batch's tensors share in their first dim."""
     sizes = [tensor.shape[0] for tensor in tensors_in(batch) if tensor.dim()]
     return max(set(sizes), key=sizes.count) if sizes else 1
 
