@@ -15,11 +15,11 @@ from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity
 from exnihilo.checks.remedies import remedy_of, tried
 from exnihilo.checks.roots import Roots, laws_for, roots_of
 from exnihilo.errors import UnknownNameError
+from exnihilo.probes.apart import apart_from
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
 from exnihilo.probes.records import Learning
 from exnihilo.probes.trial import Trial
-from exnihilo.structure.copying import left_as_it_was
 
 _ORDER: Mapping[Severity, int] = {"FAIL": 0, "WARN": 1, "INFO": 2}
 
@@ -76,7 +76,7 @@ def check(
     reasons = _reasons(suppress or {})
     require_learnable(model)
     question = Question(batch=batch, loss=loss, criterion=criterion)
-    with left_as_it_was(model):
+    with apart_from(model):
         learning = learning_of(model, question)
         measured = _measured(model, question, learning)
         found = [finding for _, rule in RULES for finding in rule(measured)]

@@ -1,15 +1,15 @@
 """Remedies, tried on a copy before they are offered."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from exnihilo.checks.records import Edit, Finding, Remedy
+from exnihilo.checks.roots import drawn
 from exnihilo.errors import ExnihiloError
-from exnihilo.plans.apply import apply
-from exnihilo.plans.edits import layout_of, plan_of_edits
+from exnihilo.plans.edits import layout_of
+from exnihilo.plans.live import live_parameters
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Learning
@@ -47,14 +47,6 @@ def _statement(model: nn.Module, name: str, text: str, shape: tuple[int, ...]) -
     return f"nn.init.normal_({target}, std={std:.4g})"
 
 
-def patched(model: nn.Module, edits: Iterable[Edit], *, seed: int = 0) -> nn.Module:
-    """A copy of a model with the edits applied, as ``apply`` does it."""
-    twin = copy.deepcopy(model)
-    plan = plan_of_edits(twin, {edit.parameter: edit.scheme for edit in edits}, reason="tried")
-    apply(plan, twin, seed)
-    return twin
-
-
 def tried(model: nn.Module, question: Question, findings: Sequence[Finding], learning: Learning) -> tuple[Finding, ...]:
     """The findings that a proof supports, with what their remedies did to a copy."""
     return tuple(_tried(model, question, finding, learning) for finding in findings)
@@ -65,7 +57,7 @@ def _tried(model: nn.Module, question: Question, finding: Finding, learning: Lea
     if remedy is None or not remedy.edits or remedy.verified or finding.basis != "exact":
         return finding
     try:
-        after = learning_of(patched(model, remedy.edits), question)
+        after = learning_of(model, question, values=_drawn(model, remedy.edits))
     except (ExnihiloError, RuntimeError, TypeError):  # what a copy's own code raises: then it was not seen to help
         return finding
     seen = _seen(finding, after)
@@ -78,6 +70,12 @@ def _tried(model: nn.Module, question: Question, finding: Finding, learning: Lea
         for edit in remedy.edits
     )
     return replace(finding, remedy=replace(remedy, verified=seen, safe=holds_nothing))
+
+
+def _drawn(model: nn.Module, edits: Iterable[Edit]) -> dict[str, Tensor]:
+    """What ``apply`` would write for some edits."""
+    named = live_parameters(model)
+    return {edit.parameter: drawn(edit.scheme, model, edit.parameter, named[edit.parameter]) for edit in edits}
 
 
 def _seen(finding: Finding, after: Learning) -> str:

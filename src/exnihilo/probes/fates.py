@@ -4,6 +4,8 @@ The screening runs in float32; where something stays closed, float64 decides (``
 """
 
 import math
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +28,22 @@ _MOSTLY = 0.9
 _LARGEST = 4 * 10**8
 
 
-def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Learning:
+def learning_of(
+    model: nn.Module, question: Question, *, samples: int = 8, values: Mapping[str, Tensor] | None = None
+) -> Learning:
     """When each trainable parameter opens, and what becomes of those that never do.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        samples: Of the batch, as long as nothing looks closed.
+        values: Of some parameters instead of their own. Default None: all start at their own.
 
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
-    trial = Trial(model, question, dtype=_screening_dtype(model), samples=samples)
+    make = partial(Trial, model, question, values=values)
+    trial = make(dtype=_screening_dtype(model), samples=samples)
     chain = chain_of(trial)
     dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
     plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
@@ -42,10 +53,10 @@ def learning_of(model: nn.Module, question: Question, *, samples: int = 8) -> Le
     elif not any(_is_grave(chain, name) for name in unclear):
         fates = _fates(trial, chain, chain.passes[-1])
     else:
-        chain, fates, decided, confirmed = _certified(model, question, trial, chain, samples)
+        chain, fates, decided, confirmed = _certified(make, trial, chain)
         dtype = decided.dtype
         num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
-    widths = twins_of(model, question, trial, chain)
+    widths = twins_of(make, trial, chain)
     start = trial.start()
     return Learning(
         openings=tuple(_opening(trial, name, chain, fates[name], start[name]) for name in trial.parameters),
@@ -98,10 +109,10 @@ def _finest_dtype(model: nn.Module) -> torch.dtype:
 
 
 def _certified(
-    model: nn.Module, question: Question, screened: Trial, chain: Chain, samples: int
+    make: Callable[..., Trial], screened: Trial, chain: Chain
 ) -> tuple[Chain, dict[str, Tensor], Trial, bool]:
     """The chain, mended where float32 or few samples saw too little; every unit's fate; where it was decided."""
-    trial = Trial(model, question, dtype=_finest_dtype(model), samples=samples)
+    trial = make(dtype=_finest_dtype(screened.model), samples=screened.num_samples)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)  # both must count the same units
     try:
         first_evaluation(trial)
@@ -113,7 +124,7 @@ def _certified(
         trial.set(trial.start())
         chain = chain_of(trial)
         there = chain.passes[-1]
-    trial, chain, there, confirmed = _confirmed(model, question, trial, chain, there)
+    trial, chain, there, confirmed = _confirmed(make, trial, chain, there)
     return chain, _fates(trial, chain, there), trial, confirmed
 
 
@@ -121,12 +132,10 @@ def _opens_after_all(chain: Chain, there: Pass) -> bool:
     return any(bool(((chain.opened[name] == 0) & (v == LIVE)).any()) for name, v in there.verdicts.items())
 
 
-def _confirmed(
-    model: nn.Module, question: Question, trial: Trial, chain: Chain, there: Pass
-) -> tuple[Trial, Chain, Pass, bool]:
+def _confirmed(make: Callable[..., Trial], trial: Trial, chain: Chain, there: Pass) -> tuple[Trial, Chain, Pass, bool]:
     """The same of the whole batch, where that opens what some samples of it did not; and whether it could be asked."""
     try:
-        whole = Trial(model, question, dtype=trial.dtype, samples=None)
+        whole = make(dtype=trial.dtype, samples=None)
         if whole.num_samples == trial.num_samples:
             return trial, chain, there, True
         whole.promoting.unit_dims.update(trial.promoting.unit_dims)

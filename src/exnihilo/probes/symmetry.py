@@ -7,15 +7,14 @@ random projections over samples and places; a unit's weight gradient is a projec
 given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exnihilo.probes.openings import Chain, judged_pass, take_step, unit_norms, units_of
 from exnihilo.probes.promotion import MATRICES, Promoting, aten
-from exnihilo.probes.question import Question
 from exnihilo.probes.records import Width
 from exnihilo.probes.trial import Trial
 
@@ -29,12 +28,11 @@ _STEPS = 3
 _STACKED = frozenset({aten.bmm.default, aten.baddbmm.default})
 
 
-def twins_of(model: nn.Module, question: Question, screened: Trial, chain: Chain) -> tuple[Width, ...]:
+def twins_of(make: Callable[..., Trial], screened: Trial, chain: Chain) -> tuple[Width, ...]:
     """Of each map with units that are equal to each other, how many training can tell apart.
 
     Args:
-        model: Left as it was.
-        question: Its batch and loss.
+        make: Makes trials of the model.
         screened: The trial that the chain was made on; it is moved by a step.
         chain: What some normalized steps showed.
     """
@@ -47,8 +45,8 @@ def twins_of(model: nn.Module, question: Question, screened: Trial, chain: Chain
     take_step(screened, chain.passes[-1])
     moved = {name: screened.parameters[name].detach() for name in suspects}
     left = {name for name, value in moved.items() if _live_classes(screened, name, value, chain)}
-    certain = _permanent(model, question, screened, chain) if left else {}
-    dropped = _told_apart_by_dropout(model, question, screened, chain, certain) if certain else frozenset[str]()
+    certain = _permanent(make, screened, chain) if left else {}
+    dropped = _told_apart_by_dropout(make, screened, chain, certain) if certain else frozenset[str]()
     return tuple(
         _width(name, start[name], units_of(screened, name), suspects.get(name, []), certain.get(name, []), dropped)
         for name in start
@@ -103,17 +101,17 @@ def _live_classes(trial: Trial, name: str, value: Tensor, chain: Chain) -> bool:
     return any(bool(opened[list(group)].any()) for group in equal_rows(value, units_of(trial, name)))
 
 
-def _permanent(model: nn.Module, question: Question, screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
+def _permanent(make: Callable[..., Trial], screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
     """Classes of units that are equal after the steps, in activations and back-signals."""
-    trial = _trial(model, question, screened, dropout=False)
+    trial = _trial(make, screened, dropout=False)
     trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
     for _ in range(_STEPS):
         take_step(trial, judged_pass(trial))
     return _tied(trial)
 
 
-def _trial(model: nn.Module, question: Question, screened: Trial, *, dropout: bool) -> Trial:
-    trial = Trial(model, question, dtype=torch.float64, samples=screened.num_samples, dropout=dropout)
+def _trial(make: Callable[..., Trial], screened: Trial, *, dropout: bool) -> Trial:
+    trial = make(dtype=torch.float64, samples=screened.num_samples, dropout=dropout)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)
     return trial
 
@@ -190,12 +188,12 @@ def _units_first(out: Tensor, dim: int, *, stacked: bool) -> Tensor:
 
 
 def _told_apart_by_dropout(
-    model: nn.Module, question: Question, screened: Trial, chain: Chain, certain: dict[str, list[tuple[int, ...]]]
+    make: Callable[..., Trial], screened: Trial, chain: Chain, certain: dict[str, list[tuple[int, ...]]]
 ) -> frozenset[str]:
     """Maps whose classes come apart where the model's own dropout acts."""
     if not screened.silencing.silenced:
         return frozenset()
-    trial = _trial(model, question, screened, dropout=True)
+    trial = _trial(make, screened, dropout=True)
     trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
     take_step(trial, judged_pass(trial))
     still = _tied(trial)

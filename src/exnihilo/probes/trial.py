@@ -1,19 +1,19 @@
 """A copy of a model with its batch and its loss, on which a probe may do what it likes."""
 
-import copy
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
-from torch.utils._pytree import tree_map
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
+from exnihilo.probes.apart import hooks_silenced, take_hooks_off, without_autocast
+from exnihilo.probes.batches import copied, cut, num_samples_of
 from exnihilo.probes.promotion import Promoting, WithoutDropout
 from exnihilo.probes.question import Question, described
 from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
@@ -21,11 +21,6 @@ from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import undisturbed
 from exnihilo.structure.recording import tensors_in
 from exnihilo.structure.running import unwrapped
-
-# Hooks that are part of how a module computes, such as those of torch.nn.utils.spectral_norm; all others are the
-# user's own, and stay silent on the copy.
-_OWN_HOOKS = "torch."
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +45,7 @@ class Trial:
         dtype: What the copy's floating-point tensors are cast to.
         samples: How many samples of the batch to take; None for all. A batch that cannot be cut is taken whole.
         dropout: The model's own dropout and drop path act.
+        values: Of some parameters, in the place of the model's own.
         original: The copy's tensors are the model's own values, uncast: for what the dtype itself does.
 
     Raises:
@@ -64,15 +60,16 @@ class Trial:
         dtype: torch.dtype = torch.float64,
         samples: int | None = 8,
         dropout: bool = False,
+        values: Mapping[str, Tensor] | None = None,
         original: bool = False,
     ) -> None:
         self.model, self.question, self.dtype = model, question, dtype
-        self._dropout = dropout
+        self._dropout, self._given = dropout, dict(values or {})
         self._seen = False  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)
-        canonical = canonical_names(model)
-        self.parameters = self._trainable(canonical)
+        self.parameters = self._trainable()
+        self.set(self._given)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
         self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
         self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
@@ -86,7 +83,8 @@ class Trial:
             except Exception:  # the model's own code may need the batch as it is; whether it runs at all is seen next
                 self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
 
-    def _trainable(self, canonical: Mapping[str, str]) -> dict[str, Tensor]:
+    def _trainable(self) -> dict[str, Tensor]:
+        canonical = canonical_names(self.model)
         if self._borrowed is not None:
             mine = {p for p, t in self.model.named_parameters() if t.requires_grad and t.is_floating_point()}
             return {canonical[path]: tensor for path, tensor in self._borrowed.items() if path in mine}
@@ -125,9 +123,26 @@ class Trial:
             before.remove()
         if inputs:
             self.example = inputs[-1]
+        if not self._seen and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
+            self._borrow()
+            return self.evaluate()
         self._seen = True
         outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
         return Evaluation(loss=loss, outputs=outputs)
+
+    def _reads_the_model_itself(self, loss: Tensor) -> bool:
+        """Whether the copy's forward reaches the model's own parameters through a closure, which a copy shares."""
+        return not _leaves(loss).isdisjoint(id(parameter) for parameter in self.model.parameters())
+
+    def _borrow(self) -> None:
+        """Run the model itself, with stand-ins in the place of its tensors, instead of a copy."""
+        values, noted = self.values(), self.promoting
+        self.twin, self._borrowed = self.model, _stand_ins(self.model, self._cast)
+        self.parameters = self._trainable()
+        self.set(values)
+        self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
+        self.promoting = Promoting(self.dtype, self.parameters)
+        self.promoting.unit_dims.update(noted.unit_dims)
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -138,10 +153,13 @@ class Trial:
             stack.enter_context(undisturbed())
             stack.enter_context(deep_enough_for(self.model))
             stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
+            stack.enter_context(hooks_silenced(self.twin))
+            stack.enter_context(without_autocast(self.model))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             if self._borrowed is not None:
+                self.model.train(True) if not self.model.training else None
                 stack.enter_context(_reparametrize_module(self.model, self._borrowed))
             if not self._dropout:
                 stack.enter_context(self.silencing)
@@ -171,9 +189,9 @@ class Trial:
         return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def start(self) -> dict[str, Tensor]:
-        """The values of the model's own parameters, in the trial's dtype."""
+        """The values that the parameters began with, in the trial's dtype."""
         canonical = canonical_names(self.model)
-        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()}
+        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()} | self._given
         return {name: mine[name].detach().to(self.dtype) for name in self.parameters}
 
     def _restore_buffers(self) -> None:
@@ -240,61 +258,23 @@ def _explained(trial: Trial, error: Exception) -> CheckError:
     )
 
 
-def cut(batch: Any, samples: int) -> Any | None:
-    """The first samples of a batch; None where it has no more, or does not tell where its samples lie.
-
-    Samples lie along the first dim, whose size most tensors of the batch share.
-
-    Example:
-        >>> x, y = cut((torch.zeros(32, 4), torch.zeros(32)), 8)
-        >>> x.shape, y.shape
-        (torch.Size([8, 4]), torch.Size([8]))
-    """
-    size = num_samples_of(batch)
-    if size <= samples:
-        return None
-    return _sliced(batch, size, samples)
-
-
-def _sliced(value: Any, size: int, samples: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[:samples] if value.dim() and value.shape[0] == size else value
-    if isinstance(value, Mapping):
-        entries = {key: _sliced(entry, size, samples) for key, entry in value.items()}
-        try:
-            return cast("Any", type(value))(entries)  # such as a tokenizer's output, whose entries are attributes too
-        except Exception:  # a class of its own that is made otherwise
-            return entries
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_sliced(entry, size, samples) for entry in value))
-    if isinstance(value, list | tuple):
-        return type(value)(_sliced(entry, size, samples) for entry in value)
-    return value
-
-
-def num_samples_of(batch: Any) -> int:
-    """The size that most of a batch's tensors share in their first dim."""
-    sizes = [tensor.shape[0] for tensor in tensors_in(batch) if tensor.dim()]
-    return max(set(sizes), key=sizes.count) if sizes else 1
-
-
 def _twin_of(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[str, Tensor] | None]:
     """A copy; or the model itself and the tensors that stand in its parameters' place, where it cannot be copied."""
     try:
         twin = copy_of(model, cast)
     except ReadError:
-        stand_ins = {path: cast(p).requires_grad_(p.requires_grad) for path, p in model.named_parameters()}
-        return model, stand_ins | {path: cast(buffer) for path, buffer in model.named_buffers()}
-    for module in twin.modules():
-        for kind in _HOOKS:
-            hooks: dict[Any, Any] = vars(module).get(kind) or {}
-            for key in [key for key, hook in hooks.items() if not _home(hook).startswith(_OWN_HOOKS)]:
-                del hooks[key]
+        return model, _stand_ins(model, cast)
+    take_hooks_off(twin)
     return (twin if model.training else twin.train()), None
 
 
-def _home(hook: Any) -> str:
-    return getattr(hook, "__module__", None) or type(hook).__module__
+def _stand_ins(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Tensors to take the place of a model's own while it runs itself; of tied ones one, under each of their names."""
+    made: dict[int, Tensor] = {}
+    for tensor in [*model.parameters(), *model.buffers()]:
+        made[id(tensor)] = cast(tensor).requires_grad_(tensor.requires_grad)
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {path: made[id(tensor)] for path, tensor in named}
 
 
 def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
@@ -304,18 +284,6 @@ def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
-
-
-def copied(batch: Any, stand_in: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of a batch whose tensors are replaced; what cannot be copied is copied as far as its containers go."""
-    try:
-        return copy.deepcopy(batch, {id(tensor): stand_in(tensor) for tensor in tensors_in(batch)})
-    except Exception:  # whatever an object's own code raises
-        return tree_map(partial(_replaced, stand_in), batch)
-
-
-def _replaced(stand_in: Callable[[Tensor], Tensor], leaf: Any) -> Any:
-    return stand_in(leaf) if isinstance(leaf, Tensor) else leaf
 
 
 def _shares(tensor: Tensor, parameters: Mapping[str, Tensor]) -> bool:
