@@ -5,23 +5,55 @@ from collections.abc import Callable
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
 from exnihilo.checks.rules import (
+    below_resolution,
     dead_region,
+    dead_units,
     detached,
+    double_softmax,
+    entropy_collapse,
+    initial_loss,
+    learning_rate,
     never_matters,
+    not_finite,
     opens_later,
+    rank_collapse,
+    saturated,
     stuck_saddle,
     twin_units,
+    uninitialized,
     unused,
+    vanishing_signal,
 )
 
 Rule = Callable[[Measured], tuple[Finding, ...]]
 
 RULES: tuple[tuple[str, Rule], ...] = (
+    (uninitialized.CODE, uninitialized.rule),
+    (not_finite.CODE, not_finite.rule),
     (stuck_saddle.CODE, stuck_saddle.rule),
     (dead_region.CODE, dead_region.rule),
     (twin_units.CODE, twin_units.rule),
     (detached.CODE, detached.rule),
     (never_matters.CODE, never_matters.rule),
+    (double_softmax.CODE, double_softmax.rule),
+    (saturated.CODE, saturated.rule),
+    (dead_units.CODE, dead_units.rule),
+    (entropy_collapse.CODE, entropy_collapse.rule),
+    (rank_collapse.CODE, rank_collapse.rule),
+    (vanishing_signal.CODE, vanishing_signal.rule),
+    (initial_loss.CODE, initial_loss.rule),
+    (learning_rate.CODE, learning_rate.rule),
+    (below_resolution.CODE, below_resolution.rule),
     (unused.CODE, unused.rule),
     (opens_later.CODE, opens_later.rule),
 )
+
+
+def findings_of(measured: Measured) -> tuple[Finding, ...]:
+    """What all rules find, in their order."""
+    return tuple(finding for _, rule in RULES for finding in rule(measured))
+
+
+def rule_of(code: str) -> Rule:
+    """The rule of a code."""
+    return dict(RULES)[code]

@@ -9,17 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from exnihilo.checks.catalog import RULES
+from exnihilo.checks.catalog import RULES, findings_of
 from exnihilo.checks.measured import Measured
-from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity
-from exnihilo.checks.remedies import remedy_of, tried
-from exnihilo.checks.roots import Roots, laws_for, roots_of
+from exnihilo.checks.measuring import measure
+from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity, Stage
+from exnihilo.checks.remedies import tried
 from exnihilo.errors import UnknownNameError
 from exnihilo.probes.apart import apart_from
-from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
-from exnihilo.probes.records import Learning
-from exnihilo.probes.trial import Trial
 
 _ORDER: Mapping[Severity, int] = {"FAIL": 0, "WARN": 1, "INFO": 2}
 
@@ -77,49 +74,40 @@ def check(
     require_learnable(model)
     question = Question(batch=batch, loss=loss, criterion=criterion)
     with apart_from(model):
-        learning = learning_of(model, question)
-        measured = _measured(model, question, learning)
-        found = [finding for _, rule in RULES for finding in rule(measured)]
-        findings = tried(model, question, found, learning)
+        measured = measure(model, question, optimizer=optimizer, factory=factory)
+        findings = [tried(model, question, finding, measured) for finding in findings_of(measured)]
     ordered = sorted((_suppressed(finding, reasons) for finding in findings), key=lambda f: _ORDER[f.severity])
     codes = {finding.code for finding in findings}
+    learning, signals = measured.learning, measured.signals
     return Diagnosis(
         facts=Facts(
             model=type(model).__name__,
             num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             batch=shapes_of(batch),
             loss=learning.loss,
+            reference=signals.reference if signals is not None else None,
             num_samples=learning.num_samples,
             certified=learning.certified,
             seconds=time.perf_counter() - started,
+            optimizer=measured.update.rule if measured.update is not None else "",
         ),
         findings=tuple(ordered),
         openings=learning.openings,
         widths=learning.widths,
-        passed=tuple(code for code, _ in RULES if code not in codes),
+        stages=tuple(
+            Stage(name=stage.name, forward=stage.forward, backward=stage.backward, on_stream=stage.is_block)
+            for stage in (signals.stages if signals is not None else ())
+        ),
+        passed=tuple(code for code, _ in RULES if code not in codes and _looked(code, measured)),
     )
 
 
-def _measured(model: nn.Module, question: Question, learning: Learning) -> Measured:
-    stuck = roots_of(model, question, learning, fates=("stuck",))
-    dead = roots_of(model, question, learning, fates=("dead",))
-    remedies = tuple((_names(roots), remedy_of(model, _edits(roots))) for roots in (stuck, dead) if roots.found)
-    twins = [width.parameter for width in learning.widths if width.effective < width.units]
-    twins_remedy = None
-    if twins:
-        trial = Trial(model, question, dtype=torch.float32)
-        trial.evaluate()
-        laws = laws_for(model, trial)
-        twins_remedy = remedy_of(model, {name: laws[name] for name in twins})
-    return Measured(learning=learning, stuck=stuck, dead=dead, remedies=remedies, twins_remedy=twins_remedy)
-
-
-def _names(roots: Roots) -> tuple[str, ...]:
-    return tuple(name for root in roots.found for name in root.parameters)
-
-
-def _edits(roots: Roots) -> dict[str, str]:
-    return {name: scheme for root in roots.found for name, scheme in zip(root.parameters, root.schemes, strict=True)}
+def _looked(code: str, measured: Measured) -> bool:
+    """Whether a rule had something to look at."""
+    needs = {"learning-rate": measured.update, "below-resolution": measured.update}
+    if code == "uninitialized":
+        return measured.constructed
+    return code not in needs or needs[code] is not None
 
 
 def _reasons(suppress: Mapping[str, str]) -> dict[tuple[str, str], str]:

@@ -1,10 +1,11 @@
 """All that was measured of a model, for the rules to judge."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from exnihilo.checks.records import Remedy
+from exnihilo.checks.records import Edit, Remedy
 from exnihilo.checks.roots import Roots
-from exnihilo.probes.records import Learning
+from exnihilo.probes.records import Learning, Signals, Update
 
 NONE = Roots()
 
@@ -17,17 +18,54 @@ class Measured:
         learning: When each parameter opens, and which units stay twins.
         stuck: Root causes of what is stuck.
         dead: Root causes of what is dead.
-        remedies: Edits that free what hangs on roots, by the roots' parameters.
-        twins_remedy: What tells twins apart.
+        redraws: New values that a parameter would be given, as a remedy of its own, by its name; made where asked for.
+        signals: What passed in one instrumented pass; None where a number was not finite.
+        later_spread: Of the output, the share that differs between samples after some steps; None where not looked at.
+        whole: The signals are of the whole batch.
+        update: What the user's optimizer does first; None where there is none.
+        uninitialized: Parameters that a construction leaves unwritten.
+        constructed: The model was constructed anew to look for those.
     """
 
     learning: Learning
     stuck: Roots = NONE
     dead: Roots = NONE
-    remedies: tuple[tuple[tuple[str, ...], Remedy], ...] = ()
-    twins_remedy: Remedy | None = None
+    redraws: Mapping[str, Remedy] = field(default_factory=dict[str, Remedy])
+    signals: Signals | None = None
+    later_spread: float | None = None
+    whole: bool = False
+    update: Update | None = None
+    uninitialized: tuple[str, ...] = ()
+    constructed: bool = False
 
     def remedy_of(self, roots: Roots) -> Remedy | None:
-        """The remedy for some roots."""
-        names = tuple(name for root in roots.found for name in root.parameters)
-        return next((remedy for of, remedy in self.remedies if of == names), None)
+        """The remedy for some roots: each of their parameters drawn anew."""
+        return self.redrawn_all([name for root in roots.found for name in root.parameters])
+
+    def redrawn(self, name: str) -> Remedy | None:
+        """The remedy that draws a parameter anew."""
+        return self.redraws.get(name)
+
+    def redrawn_all(self, names: Sequence[str]) -> Remedy | None:
+        """The remedy that draws several parameters anew."""
+        known = [self.redraws[name] for name in names if name in self.redraws]
+        if not known:
+            return None
+        edits = tuple(edit for remedy in known for edit in remedy.edits)
+        line = "; ".join(remedy.line for remedy in known[:3]) if len(known) <= 3 else "exnihilo.fix(diagnosis, model)"
+        return Remedy(line=line, edits=edits)
+
+    def rescaled(self, name: str, std: float, line: str) -> Remedy:
+        """The remedy that draws a parameter with another standard deviation; the line scales what is there."""
+        return Remedy(line=line, edits=(Edit(parameter=name, scheme=f"normal(std={std:.4g})"),))
+
+    @property
+    def influence(self) -> dict[str, float]:
+        """By how much a step of a thousandth of its size along its gradient's signs would change the loss, about."""
+        found: dict[str, float] = {}
+        for opening in self.learning.openings:
+            numel = 1
+            for size in opening.shape:
+                numel *= size
+            found[opening.parameter] = 1e-3 * opening.size * opening.gradient * numel
+        return found

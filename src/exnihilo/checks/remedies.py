@@ -1,18 +1,18 @@
 """Remedies, tried on a copy before they are offered."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
 
+from exnihilo.checks.catalog import rule_of
+from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Edit, Finding, Remedy
 from exnihilo.checks.roots import drawn
 from exnihilo.errors import ExnihiloError
 from exnihilo.plans.edits import layout_of
 from exnihilo.plans.live import live_parameters
-from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Question
-from exnihilo.probes.records import Learning
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.names import as_attribute
 
@@ -47,24 +47,22 @@ def _statement(model: nn.Module, name: str, text: str, shape: tuple[int, ...]) -
     return f"nn.init.normal_({target}, std={std:.4g})"
 
 
-def tried(model: nn.Module, question: Question, findings: Sequence[Finding], learning: Learning) -> tuple[Finding, ...]:
-    """The findings that a proof supports, with what their remedies did to a copy."""
-    return tuple(_tried(model, question, finding, learning) for finding in findings)
+def tried(model: nn.Module, question: Question, finding: Finding, measured: Measured) -> Finding:
+    """The finding, with what its remedy did to a copy: the copy is measured anew, and asked by the same rule."""
+    from exnihilo.checks.measuring import measure  # it makes remedies, and this tries them
 
-
-def _tried(model: nn.Module, question: Question, finding: Finding, learning: Learning) -> Finding:
     remedy = finding.remedy
-    if remedy is None or not remedy.edits or remedy.verified or finding.basis != "exact":
+    if remedy is None or not remedy.edits or finding.code == "uninitialized":
         return finding
     try:
-        after = learning_of(model, question, values=_drawn(model, remedy.edits))
+        after = measure(model, question, values=_drawn(model, remedy.edits))
     except (ExnihiloError, RuntimeError, TypeError):  # what a copy's own code raises: then it was not seen to help
         return finding
-    seen = _seen(finding, after)
+    seen = _seen(finding, measured, after)
     if not seen:
         return finding
-    before = learning.by_name
-    twins = {width.parameter for width in learning.widths if width.effective < width.units}
+    before = measured.learning.by_name
+    twins = {width.parameter for width in measured.learning.widths if width.effective < width.units}
     holds_nothing = all(
         edit.parameter in twins or (edit.parameter in before and before[edit.parameter].all_equal is not None)
         for edit in remedy.edits
@@ -78,13 +76,16 @@ def _drawn(model: nn.Module, edits: Iterable[Edit]) -> dict[str, Tensor]:
     return {edit.parameter: drawn(edit.scheme, model, edit.parameter, named[edit.parameter]) for edit in edits}
 
 
-def _seen(finding: Finding, after: Learning) -> str:
+def _seen(finding: Finding, measured: Measured, after: Measured) -> str:
     """What the remedy changed, where it changed what the finding says; empty where it did not."""
-    if finding.code == "twin-units":
-        widths = {width.parameter: width for width in after.widths}
-        left = [n for n in finding.parameters if n in widths and widths[n].effective < widths[n].units]
-        return "" if left else "every unit is told apart"
-    openings = after.by_name
+    if finding.code not in {"stuck-saddle", "dead-region"}:
+        again = rule_of(finding.code)(after)
+        if any(set(found.parameters) & set(finding.parameters) for found in again if found.severity != "INFO"):
+            return ""
+        if finding.code == "initial-loss":
+            return f"loss {after.learning.loss:.3g}"
+        return "every unit is told apart" if finding.code == "twin-units" else "not found again"
+    openings = after.learning.by_name
     named = [openings[name] for name in finding.parameters if name in openings]
     if not named or any(2 * opening.num_of("stuck", "dead") >= opening.num_units for opening in named):
         return ""

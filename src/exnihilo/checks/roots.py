@@ -3,7 +3,7 @@
 Each candidate gets, on a copy, the values that it would be given anew, and some steps show which parameters then open.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,6 @@ from exnihilo.plans.edits import layout_of
 from exnihilo.plans.make import plan
 from exnihilo.probes.fates import CLOSED_SHARE
 from exnihilo.probes.openings import chain_of
-from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening
 from exnihilo.probes.trial import Trial
 from exnihilo.schemes.spec import from_text
@@ -69,21 +68,20 @@ def is_whole(opening: Opening, *fates: Fate) -> bool:
     return opening.fate in fates and not opening.num_of("opens")
 
 
-def roots_of(model: nn.Module, question: Question, learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
+def roots_of(make: Callable[[], Trial], learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
     """The roots of all parameters with some fates; empty where there is none."""
     # Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
     is_grave = is_closed if "stuck" in fates else is_whole
     closed = [opening for opening in learning.openings if is_grave(opening, *fates)]
     if not closed:
         return Roots()
-    search = _Search(model, question, closed, fates)
+    search = _Search(make, closed, fates)
     return search.roots()
 
 
 @dataclass
 class _Search:
-    model: nn.Module
-    question: Question
+    make: Callable[[], Trial]
     closed: Sequence[Opening]
     fates: tuple[Fate, ...]
     tries: int = 0
@@ -92,11 +90,10 @@ class _Search:
     )
 
     def __post_init__(self) -> None:
-        wide = any(p.dtype == torch.float64 for p in self.model.parameters())
-        self.trial = Trial(self.model, self.question, dtype=torch.float64 if wide else torch.float32)
+        self.trial = self.make()
         self.trial.evaluate()
         self.start = self.trial.start()
-        self.laws = laws_for(self.model, self.trial)
+        self.laws = laws_for(self.trial)
         self.names = {opening.parameter for opening in self.closed}
 
     def roots(self) -> Roots:
@@ -169,7 +166,7 @@ class _Search:
             return self.tried[names]
         self.tries += 1
         self.trial.set(self.start)
-        self.trial.set({name: drawn(self.laws[name], self.model, name, self.start[name]) for name in names})
+        self.trial.set({name: drawn(self.laws[name], self.trial.model, name, self.start[name]) for name in names})
         chain = chain_of(self.trial, steps=_STEPS)
         freed = set[str]()
         step = 0
@@ -203,9 +200,9 @@ def _needed(found: Sequence[Root]) -> list[Root]:
     return kept
 
 
-def laws_for(model: nn.Module, trial: Trial) -> dict[str, str]:
+def laws_for(trial: Trial) -> dict[str, str]:
     """The law that each trainable parameter would be given anew: what ``he`` gives it, else by how it is used."""
-    planned = _planned(model, trial)
+    planned = _planned(trial)
     laws: dict[str, str] = {}
     for name, parameter in trial.parameters.items():
         use = trial.promoting.uses.get(name, "other")
@@ -218,12 +215,14 @@ def laws_for(model: nn.Module, trial: Trial) -> dict[str, str]:
     return laws
 
 
-def _planned(model: nn.Module, trial: Trial) -> dict[str, str]:
-    structure = structure_of(model, trial)
+def _planned(trial: Trial) -> dict[str, str]:
+    structure = structure_of(trial)
     if structure is None:
         return {}
     try:
-        rows = plan(model, "he", structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()).rows
+        rows = plan(
+            trial.twin, "he", structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()
+        ).rows
     except ExnihiloError:
         return {}
     return {row.parameter: row.scheme for row in rows if row.scheme is not None}
@@ -233,23 +232,17 @@ def _has_unknown(structure: Structure) -> bool:
     return any(parameter.role.value == "UNKNOWN" for parameter in structure.parameters)
 
 
-def structure_of(model: nn.Module, trial: Trial) -> Structure | None:
-    """The model's structure, where it can be read from what its loss calls it with."""
+def structure_of(trial: Trial) -> Structure | None:
+    """The structure of a trial's copy, whose hooks are silent, where its loss calls it in a way that can be read."""
     if trial.example is None:
         return None
     args, kwargs = trial.example
     if args and kwargs:
         return None
     try:
-        return read(model, tuple(_back(value, model) for value in args) if args else kwargs)
+        return read(trial.twin, args or kwargs)
     except ExnihiloError:
         return None
-
-
-def _back(value: object, model: nn.Module) -> object:
-    """An input of a copy, in the dtype that the model's own has."""
-    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return value.detach().to(own) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def drawn(scheme: str, model: nn.Module, name: str, like: Tensor) -> Tensor:

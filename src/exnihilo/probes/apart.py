@@ -29,6 +29,7 @@ def apart_from(model: nn.Module) -> Generator[None]:
         stack.enter_context(undisturbed())
         stack.enter_context(left_as_it_was(model))
         stack.enter_context(_gradients_set_aside(model))
+        stack.enter_context(hooks_silenced(model))  # takes along what a probe that failed left behind
         yield
 
 
@@ -60,8 +61,7 @@ def hooks_silenced(model: nn.Module) -> Generator[None]:
     kept = [(module.__dict__, kind, module.__dict__[kind]) for module in model.modules() for kind in _HOOKS]
     kept += [(everywhere, kind, everywhere[kind]) for kind in kinds if isinstance(everywhere[kind], dict)]
     for owner, kind, hooks in kept:
-        if hooks:
-            owner[kind] = _belonging(hooks)
+        owner[kind] = _belonging(hooks)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
@@ -29,22 +30,31 @@ _LARGEST = 4 * 10**8
 
 
 def learning_of(
-    model: nn.Module, question: Question, *, samples: int = 8, values: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    question: Question,
+    *,
+    samples: int = 8,
+    values: Mapping[str, Tensor] | None = None,
+    trial: Trial | None = None,
 ) -> Learning:
     """When each trainable parameter opens, and what becomes of those that never do.
 
     Args:
         model: Left as it was.
         question: Its batch and loss.
-        samples: Of the batch, as long as nothing looks closed.
+        samples: How many samples of the batch to look at first; dead ends are confirmed on all of it.
         values: Of some parameters instead of their own. Default None: all start at their own.
+        trial: A screening trial of the model with these values, not evaluated yet. Default None: one is made.
 
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
     make = partial(Trial, model, question, values=values)
-    trial = make(dtype=_screening_dtype(model), samples=samples)
+    trial = trial if trial is not None else make(dtype=screening_dtype(model), samples=samples)
     chain = chain_of(trial)
+    broken = _not_finite(trial, chain)
+    if broken is not None:
+        return broken
     dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
     plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
     unclear = [name for name, fate in plain.items() if fate is None]
@@ -66,6 +76,23 @@ def learning_of(
         num_steps=len(chain.passes),
         certified=str(dtype).removeprefix("torch."),
         confirmed=confirmed,
+    )
+
+
+def _not_finite(trial: Trial, chain: Chain) -> Learning | None:
+    """Where a number is not finite at the start: then nothing can be said of the rest."""
+    first = chain.passes[0]
+    if math.isfinite(first.loss) and all(bool(torch.isfinite(g).all()) for g in first.gradients.values()):
+        return None
+    trial.set(trial.start())
+    found = not_finite(trial, torch.tensor(first.loss), dict(first.gradients))
+    return Learning(
+        openings=(),
+        loss=first.loss,
+        num_samples=trial.num_samples,
+        num_steps=1,
+        certified=str(trial.dtype).removeprefix("torch."),
+        not_finite=found,
     )
 
 
@@ -98,7 +125,8 @@ def _is_grave(chain: Chain, name: str) -> bool:
     return float((chain.opened[name] == 0).float().mean()) >= CLOSED_SHARE
 
 
-def _screening_dtype(model: nn.Module) -> torch.dtype:
+def screening_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of a first look: float32, which is fast, or the model's own float64."""
     wide = any(p.dtype == torch.float64 for p in model.parameters())
     return torch.float64 if wide else torch.float32
 
@@ -220,6 +248,7 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tenso
         fate="opens" if opened else parts[0].fate,
         step=min(opened) if opened else None,
         gradient=chain.scales.get(name, 0.0),
+        size=float(values.square().mean().sqrt()),
         parts=parts,
         use=trial.promoting.uses.get(name, "other"),
         all_equal=float(first) if bool((values == first).all()) else None,

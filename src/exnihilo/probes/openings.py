@@ -20,8 +20,10 @@ MAX_STEPS = 6
 _STEP = 0.02
 _SQRT3 = math.sqrt(3.0)
 # A live gradient agrees with its second evaluation this well, and a residue differs by more than a tenth of itself.
-_AGREES = {torch.float64: 1e-6, torch.float32: 1e-3}
+_AGREES = {torch.float64: 1e-6, torch.float32: 1e-4}
 _DIFFERS = 0.1
+# Of many residues this share may agree by chance.
+_CHANCE = 0.05
 # A gradient that is this much smaller than the largest one may be a residue, and is evaluated again.
 _SUSPECT = {torch.float64: 1e-8, torch.float32: 1e-5}
 
@@ -70,6 +72,7 @@ def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
             share = apart / units[name].clamp_min(torch.finfo(trial.dtype).tiny)
             judged = torch.where(share < _AGREES[trial.dtype], LIVE, torch.where(share > _DIFFERS, RESIDUE, UNDECIDED))
             is_suspect = (units[name] > 0) & (units[name] < limit)
+            judged = _without_chance(judged, is_suspect)
             verdicts[name] = torch.where(is_suspect, judged.to(torch.int8), verdicts[name])
     for name, parameter in trial.parameters.items():
         if name not in verdicts:
@@ -78,6 +81,13 @@ def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
     return Pass(
         gradients=gradients, verdicts=verdicts, reached=frozenset(gradients), loss=float(evaluation.loss.detach())
     )
+
+
+def _without_chance(judged: Tensor, is_suspect: Tensor) -> Tensor:
+    """The verdicts of a parameter's units, without those few residues that agree by chance while all others differ."""
+    live, residue = ((judged == kind) & is_suspect for kind in (LIVE, RESIDUE))
+    by_chance = int(live.sum()) <= _CHANCE * int(residue.sum())
+    return torch.where(live, RESIDUE, judged) if by_chance else judged
 
 
 def units_of(trial: Trial, name: str) -> tuple[int, ...]:
@@ -133,6 +143,8 @@ def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
     for step in range(1, steps + 1):
         made = judged_pass(trial, first=step == 1)
         passes.append(made)
+        if not math.isfinite(made.loss):
+            break
         fresh = False
         for name, verdicts in made.verdicts.items():
             before = opened.setdefault(name, torch.zeros_like(verdicts))

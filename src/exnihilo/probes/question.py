@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from exnihilo.errors import CheckError
 from exnihilo.structure.recording import tensors_in
@@ -45,6 +46,11 @@ class Question:
             raise CheckError(
                 f"With a criterion the batch must be a pair (input, target); it is {described(self.batch)}.",
                 fix="check(model, (x, y), criterion=criterion), or loss=lambda model, batch: ...",
+            )
+        empty = next((t for t in tensors_in(self.batch) if t.dim() and t.shape[0] == 0), None)
+        if empty is not None:
+            raise CheckError(
+                f"The batch holds no sample: {described(self.batch)}.", fix="give what one training step is given"
             )
         form = "loss" if self.loss is not None else "criterion" if self.criterion is not None else "own"
         object.__setattr__(self, "form", form)
@@ -129,6 +135,19 @@ def shapes_of(value: Any, *, limit: int = 4) -> str:
 
 def require_learnable(model: nn.Module) -> None:
     """Raise CheckError where there is nothing to check: no trainable parameter, or none with values."""
+    given: Any = model
+    if not isinstance(given, nn.Module):
+        raise CheckError(
+            f"The model is a {type(given).__name__}; it must be a torch.nn.Module.",
+            fix="check(model, batch, ...), with the module that is to be trained",
+        )
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise CheckError(
+                f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
+                context=["a lazy module learns its shape from the first input"],
+                fix="run the model once on a batch, then check it",
+            )
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         frozen = sum(1 for _ in model.parameters())

@@ -103,6 +103,7 @@ class Opening:
         fate: What becomes of it: ``"opens"`` where some unit does, else what most units do.
         step: The first optimizer step at which a unit's gradient is not zero; None where it never is.
         gradient: Root mean square of its gradient at that step; 0 where there is none.
+        size: Root mean square of its values.
         parts: Its units by what becomes of them, the most numerous first.
         use: How the model uses it. Of a table the batch chooses rows: what it does not choose gets no gradient.
         all_equal: The value that all its elements have, None where they differ.
@@ -114,6 +115,7 @@ class Opening:
     fate: Fate
     step: int | None = None
     gradient: float = 0.0
+    size: float = 0.0
     parts: tuple[Part, ...]
     use: Use = "other"
     all_equal: float | None = None
@@ -150,6 +152,21 @@ class Width:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotFinite:
+    """The first place where a number is NaN or infinite.
+
+    Args:
+        place: What holds it.
+        name: Of the parameter or module; empty for the loss.
+        parameters: Canonical names of the parameters at that place.
+    """
+
+    place: Literal["parameter", "output", "loss", "gradient"]
+    name: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learning:
     """What the exact probes found: when each parameter opens, and which units stay twins.
 
@@ -161,6 +178,7 @@ class Learning:
         num_steps: Normalized steps taken.
         certified: The dtype in which zeros were told from rounding.
         confirmed: The dead ends were seen on the whole batch too.
+        not_finite: Where a number is not finite, in which case nothing else was looked for; else None.
     """
 
     openings: tuple[Opening, ...]
@@ -170,8 +188,134 @@ class Learning:
     num_steps: int
     certified: str
     confirmed: bool = True
+    not_finite: NotFinite | None = None
 
     @property
     def by_name(self) -> dict[str, Opening]:
         """Each opening by its parameter's name."""
         return {opening.parameter: opening for opening in self.openings}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSignal:
+    """What a map gave out.
+
+    Args:
+        parameter: Its weight.
+        units: Output units.
+        places: Samples and places that it was asked at.
+        rms: Root mean square of its output.
+        spread: Of the output's mean square, the share that differs between samples; 0 where all samples get the same.
+        rank: Effective number of directions among the differences between places (participation ratio).
+        rank_in: The same of what it was given; 0 where that was not looked at: only a thin output is compared.
+    """
+
+    parameter: str
+    units: int
+    places: int
+    rms: float
+    spread: float
+    rank: float
+    rank_in: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationSignal:
+    """What an activation did.
+
+    Args:
+        kind: Such as ``"relu"``.
+        parameter: The weight of the map whose output it met; empty where there is none.
+        units: Its units.
+        places: Samples and places.
+        dead: Share of units that are off at every place.
+        saturated: Share of entries where its slope is nearly zero, of those that saturate on both sides.
+    """
+
+    kind: str
+    parameter: str
+    units: int
+    places: int
+    dead: float = 0.0
+    saturated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionSignal:
+    """How an attention spread its weight.
+
+    Args:
+        query: The weight that made its queries; empty where it could not be told.
+        key: The weight that made its keys.
+        entropy: Mean entropy of its rows over that of equal weights: 1 for equal weights, 0 for one place alone.
+    """
+
+    query: str
+    key: str
+    entropy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSignal:
+    """One module along the depth, and the signal that passed it.
+
+    Args:
+        name: Its path.
+        forward: Root mean square of its output.
+        backward: Root mean square of the loss's gradient with respect to that.
+        is_block: It holds other modules, and stands among its like.
+    """
+
+    name: str
+    forward: float
+    backward: float
+    is_block: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """One instrumented pass.
+
+    Args:
+        maps: In the order of execution.
+        activations: In the order of execution.
+        attentions: In the order of execution.
+        stages: Modules in the order of execution.
+        output_spread: Of the model's largest output, the share that differs between samples; None where unknown.
+        head: The weight that made the model's largest output; empty where it could not be told.
+        output_std: Standard deviation of that output's entries.
+        probabilities: A log-softmax was given rows that were probabilities already.
+        has_sums: The model adds two values of one shape that both came from maps, as a shortcut does.
+        reference: The loss where the model's outputs are zero; None where that could not be had.
+    """
+
+    maps: tuple[MapSignal, ...] = ()
+    activations: tuple[ActivationSignal, ...] = ()
+    attentions: tuple[AttentionSignal, ...] = ()
+    stages: tuple[StageSignal, ...] = ()
+    output_spread: float | None = None
+    head: str = ""
+    output_std: float = 0.0
+    probabilities: bool = False
+    has_sums: bool = False
+    reference: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What the user's own optimizer does first.
+
+    Args:
+        rule: Such as ``"AdamW, lr 0.001"``.
+        loss: Before the step.
+        after: After it.
+        critical: The multiple of the step beyond which the loss is higher than before; infinite where none of those
+            tried is.
+        frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
+    """
+
+    rule: str
+    loss: float
+    after: float
+    critical: float
+    frozen_by_rounding: tuple[str, ...] = ()

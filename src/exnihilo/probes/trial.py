@@ -65,7 +65,7 @@ class Trial:
     ) -> None:
         self.model, self.question, self.dtype = model, question, dtype
         self._dropout, self._given = dropout, dict(values or {})
-        self._seen = False  # once the first pass showed that nothing is to be promoted, later ones go without
+        self.num_passes = 0  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)
         self.parameters = self._trainable()
@@ -78,10 +78,10 @@ class Trial:
         wanted = cut(question.batch, samples) if samples is not None else None
         if wanted is not None:
             self.batch, self.num_samples = wanted, samples or 0
-            try:
-                self.evaluate()
-            except Exception:  # the model's own code may need the batch as it is; whether it runs at all is seen next
-                self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
+
+    def take_whole_batch(self) -> None:
+        """Take all samples from here on."""
+        self.batch, self.num_samples = self.question.batch, num_samples_of(self.question.batch)
 
     def _trainable(self) -> dict[str, Tensor]:
         canonical = canonical_names(self.model)
@@ -108,6 +108,15 @@ class Trial:
             CheckError: The loss is no scalar of real numbers.
             Exception: Whatever the model or the loss raises.
         """
+        try:
+            return self._evaluated()
+        except Exception:
+            if self.num_passes or self.num_samples == num_samples_of(self.question.batch):
+                raise
+            self.take_whole_batch()  # the model's own code may need the batch as it is
+            return self._evaluated()
+
+    def _evaluated(self) -> Evaluation:
         self._restore_buffers()
         calls: list[Any] = []
         inputs: list[Any] = []
@@ -123,10 +132,10 @@ class Trial:
             before.remove()
         if inputs:
             self.example = inputs[-1]
-        if not self._seen and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
+        if not self.num_passes and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
             self._borrow()
-            return self.evaluate()
-        self._seen = True
+            return self._evaluated()
+        self.num_passes += 1
         outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
         return Evaluation(loss=loss, outputs=outputs)
 
@@ -136,13 +145,12 @@ class Trial:
 
     def _borrow(self) -> None:
         """Run the model itself, with stand-ins in the place of its tensors, instead of a copy."""
-        values, noted = self.values(), self.promoting
+        values = self.values()
         self.twin, self._borrowed = self.model, _stand_ins(self.model, self._cast)
         self.parameters = self._trainable()
         self.set(values)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
-        self.promoting = Promoting(self.dtype, self.parameters)
-        self.promoting.unit_dims.update(noted.unit_dims)
+        self.promoting.follow(self.parameters)
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -163,7 +171,7 @@ class Trial:
                 stack.enter_context(_reparametrize_module(self.model, self._borrowed))
             if not self._dropout:
                 stack.enter_context(self.silencing)
-            if self._cast is not _same and (not self._seen or self.promoting.num_promoted):
+            if self._cast is not _same and (not self.num_passes or self.promoting.num_promoted):
                 stack.enter_context(self.promoting)
             yield
 
@@ -209,9 +217,9 @@ def first_evaluation(trial: Trial) -> Evaluation:
     """
     try:
         evaluation = trial.evaluate()
-    except ExnihiloError:
-        raise
     except Exception as error:
+        if isinstance(error, ExnihiloError):
+            raise
         raise _explained(trial, error) from error
     leaves = _leaves(evaluation.loss)
     mine = {id(parameter) for parameter in trial.parameters.values()}

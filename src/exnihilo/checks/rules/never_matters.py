@@ -20,7 +20,7 @@ How to fix:
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.checks.roots import is_whole
+from exnihilo.checks.roots import is_closed, is_whole
 from exnihilo.checks.rules.wording import counted
 
 CODE = "never-matters"
@@ -30,7 +30,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     """A failure for maps, information for the rest."""
     invariant = [o for o in measured.learning.openings if is_whole(o, "invariant")]
     maps = [o.parameter for o in invariant if o.use == "map" and sum(size > 1 for size in o.shape) > 1]
-    others = [o.parameter for o in measured.learning.openings if o.num_of("invariant") and o.use == "shift"]
+    others = [o.parameter for o in measured.learning.openings if is_closed(o, "invariant") and o.use == "shift"]
     found: list[Finding] = []
     if maps:
         found.append(

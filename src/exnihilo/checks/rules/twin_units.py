@@ -45,6 +45,6 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             f"others have equal activations and back-signals before and after {counted(3, 'step')}"
             + ("; dropout tells them apart, slowly" if dropout else ""),
             cause="equal units in front of equal weights get equal updates for ever",
-            remedy=measured.twins_remedy,
+            remedy=measured.redrawn_all([width.parameter for width in tied]),
         ),
     )

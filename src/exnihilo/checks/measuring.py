@@ -1,0 +1,80 @@
+"""Runs the probes on a model, and brings together what they found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.checks.catalog import findings_of
+from exnihilo.checks.measured import Measured
+from exnihilo.checks.remedies import remedy_of
+from exnihilo.checks.roots import laws_for, roots_of
+from exnihilo.probes.construction import uninitialized
+from exnihilo.probes.fates import learning_of, screening_dtype
+from exnihilo.probes.openings import judged_pass, take_step
+from exnihilo.probes.question import Question
+from exnihilo.probes.records import Signals
+from exnihilo.probes.signals import Listener, spread_of
+from exnihilo.probes.trial import Trial
+from exnihilo.probes.update import update_of
+
+_SAMPLES = 8
+# Below it a map's samples may have collapsed, and whether the output still has after some steps is looked at.
+_SPREAD = 1e-3
+_LATER_STEPS = 5
+
+
+def measure(
+    model: nn.Module,
+    question: Question,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    factory: Callable[[], nn.Module] | None = None,
+    values: Mapping[str, Tensor] | None = None,
+) -> Measured:
+    """All measurements of a model; what is costly is made only where something is amiss.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        optimizer: Whose step is judged. Default None: none is.
+        factory: Makes the model anew. Default None: uninitialized memory is not looked for.
+        values: Of some parameters, in the place of the model's own: what a remedy would write.
+
+    Raises:
+        CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
+    """
+    make = partial(Trial, model, question, dtype=screening_dtype(model), samples=_SAMPLES, values=values)
+    trial = make()
+    listener = Listener(trial)
+    learning = learning_of(model, question, samples=_SAMPLES, values=values, trial=trial)
+    signals = listener.signals() if learning.not_finite is None else None
+    measured = Measured(
+        learning=learning,
+        stuck=roots_of(make, learning, fates=("stuck",)),
+        dead=roots_of(make, learning, fates=("dead",)),
+        signals=signals,
+        later_spread=_later_spread(make, signals) if signals is not None else None,
+        update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,
+        uninitialized=uninitialized(factory) if factory is not None else (),
+        constructed=factory is not None,
+    )
+    if all(finding.severity == "INFO" for finding in findings_of(measured)):
+        return measured
+    laws = laws_for(trial)
+    return replace(measured, redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()})
+
+
+def _later_spread(make: Callable[[], Trial], signals: Signals) -> float | None:
+    """How much of the output differs between samples after some steps, where some map's samples are nearly alike."""
+    if not any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps):
+        return None
+    trial = make()
+    for _ in range(_LATER_STEPS):
+        take_step(trial, judged_pass(trial))
+    outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]
+    if not outputs:
+        return None
+    return spread_of(max(outputs, key=lambda output: output.numel()).detach(), trial.num_samples)

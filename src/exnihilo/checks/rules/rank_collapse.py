@@ -1,0 +1,73 @@
+"""Samples that a model cannot tell apart, or maps that give out one direction alone.
+
+Finds:
+    Maps whose outputs hardly differ between samples (a share of their mean square below a ten-thousandth) in front of an
+    output that does not either, and still do not after some steps; and maps that turn inputs of many directions into
+    outputs of one.
+
+Why it is bad:
+    What follows sees the same for every sample, and can only learn the mean answer; a map of one direction passes one
+    number.
+
+What it misses:
+    A collapse of tokens within each sample.
+
+When it is innocent:
+    Where the output starts at zero or at one value on purpose and differs after a step.
+
+How to fix:
+    Give the branch a shortcut, or draw the maps with the gain of their activation; draw a map of rank one anew.
+"""
+
+from exnihilo.checks.measured import Measured
+from exnihilo.checks.records import Finding
+
+CODE = "rank-collapse"
+# Untrained networks whose samples are told apart keep a hundredth and more.
+_SPREAD = 1e-4
+_ONE = 1.05
+_SEVERAL = 2.0
+_UNITS = 8
+
+
+def rule(measured: Measured) -> tuple[Finding, ...]:
+    """A warning for samples that collapse along the depth, and one for maps of one direction."""
+    signals = measured.signals
+    if signals is None:
+        return ()
+    found: list[Finding] = []
+    collapsed = [m for m in signals.maps if m.rms > 0 and m.spread < _SPREAD]
+    later = measured.later_spread
+    if collapsed and later is not None and later < _SPREAD and signals.output_spread is not None:
+        first = collapsed[0]
+        found.append(
+            Finding(
+                code=CODE,
+                severity="WARN",
+                basis="measured",
+                parameters=tuple(dict.fromkeys(m.parameter for m in collapsed)),
+                evidence=f"share of outputs that differs between samples {first.spread:.1e} behind {first.parameter},"
+                f" and {later:.1e} at the output after some steps",
+                cause="each layer brings the samples closer together than the one before",
+                remedy=measured.redrawn(first.parameter),
+            )
+        )
+    thin = [
+        m
+        for m in signals.maps
+        if m.units >= _UNITS and m.places >= _UNITS and m.rms > 0 and 0 < m.rank < _ONE and m.rank_in > _SEVERAL
+    ]
+    if thin:
+        found.append(
+            Finding(
+                code=CODE,
+                severity="WARN",
+                basis="measured",
+                parameters=tuple(dict.fromkeys(m.parameter for m in thin)),
+                evidence=f"outputs of {thin[0].parameter} vary in {thin[0].rank:.2f} directions, its inputs in"
+                f" {thin[0].rank_in:.1f}",
+                cause="the map has rank one",
+                remedy=measured.redrawn(thin[0].parameter),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,57 @@
+"""Where a model's numbers stop being finite."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.probes.records import NotFinite
+from exnihilo.probes.trial import Trial
+from exnihilo.structure.recording import tensors_in
+
+
+def not_finite(trial: Trial, loss: Tensor, gradients: dict[str, Tensor | None]) -> NotFinite | None:
+    """What is NaN or infinite first: a parameter, a module's output, the loss, or a gradient; None where all is finite.
+
+    Args:
+        trial: A trial that was evaluated.
+        loss: Its loss.
+        gradients: Of that loss.
+    """
+    for name, parameter in trial.parameters.items():
+        if not bool(torch.isfinite(parameter).all()):
+            return NotFinite(place="parameter", name=name, parameters=(name,))
+    if not bool(torch.isfinite(loss)):
+        module = _first_module(trial)
+        if module is None:
+            return NotFinite(place="loss", name="", parameters=())
+        path, owner = module
+        own = tuple(f"{path}.{name}" if path else name for name, _ in owner.named_parameters(recurse=False))
+        return NotFinite(place="output", name=path, parameters=tuple(n for n in own if n in trial.parameters))
+    for name, gradient in gradients.items():
+        if gradient is not None and not bool(torch.isfinite(gradient).all()):
+            return NotFinite(place="gradient", name=name, parameters=(name,))
+    return None
+
+
+def _first_module(trial: Trial) -> tuple[str, nn.Module] | None:
+    """The first module that makes numbers that are not finite of ones that are."""
+    found: list[tuple[str, nn.Module]] = []
+    paths = {module: path for path, module in trial.twin.named_modules()}
+
+    def look(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        is_first = not found and not any(module.children())
+        if is_first and _all_finite([*tensors_in(args), *tensors_in(kwargs)]) and not _all_finite(tensors_in(output)):
+            found.append((paths[module], module))
+
+    hooks = [module.register_forward_hook(look, with_kwargs=True) for module in paths]
+    try:
+        trial.evaluate()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+def _all_finite(tensors: list[Tensor]) -> bool:
+    return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())

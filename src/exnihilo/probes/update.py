@@ -1,0 +1,125 @@
+"""What the user's own optimizer does first: how far along its step the loss still falls, and what rounding swallows."""
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.errors import CheckError
+from exnihilo.probes.question import Question
+from exnihilo.probes.records import Update
+from exnihilo.probes.trial import Trial
+from exnihilo.structure.names import canonical_names
+
+# Multiples of the step at which the loss is looked at, from below: where it first exceeds that before the step is the
+# critical one.
+_MULTIPLES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+# A parameter of which less than this share changes, though its gradient is not zero, is held by rounding.
+_HELD = 0.01
+# Loss above that before the step by less than this is noise of a finite batch, not a step too far.
+_TOLERANCE = 1e-3
+
+
+def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optimizer) -> Update:
+    """The optimizer's first step, taken on copies.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        optimizer: Of the model's parameters; only its class and its groups' options are read.
+
+    Raises:
+        CheckError: The optimizer holds none of the model's trainable parameters.
+    """
+    trial = Trial(model, question, dtype=torch.float32)
+    loss = trial.evaluate().loss
+    gradients = trial.gradients(loss)
+    before = trial.values()
+    step = _stepped(model, trial, optimizer, gradients)
+    moved = {name: step[name] - before[name] for name in before}
+    start, after, critical = float(loss.detach()), math.nan, math.inf
+    for multiple in _MULTIPLES:
+        trial.set({name: before[name] + multiple * moved[name] for name in before})
+        there = float(trial.evaluate().loss.detach())
+        after = there if multiple == 1.0 else after
+        is_higher = not there <= start + _TOLERANCE * abs(start)
+        if is_higher and math.isinf(critical):
+            critical = multiple
+        if multiple >= 1.0 and is_higher:
+            break
+    return Update(
+        rule=_rule(optimizer),
+        loss=start,
+        after=after,
+        critical=critical,
+        frozen_by_rounding=_held(model, optimizer, gradients),
+    )
+
+
+def _stepped(
+    model: nn.Module, trial: Trial, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor | None]
+) -> dict[str, Tensor]:
+    """The parameters of a trial's copy after one step of an optimizer like the user's."""
+    twins = {name: value.clone().requires_grad_() for name, value in trial.values().items()}
+    for name, twin in twins.items():
+        twin.grad = gradients[name]
+    _like(model, optimizer, twins).step()
+    return {name: twin.detach() for name, twin in twins.items()}
+
+
+def _held(
+    model: nn.Module, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor | None]
+) -> tuple[str, ...]:
+    """Parameters in whose own dtype the first step changes next to nothing, though their gradient is not zero."""
+    canonical = canonical_names(model)
+    mine = {canonical[path]: p for path, p in model.named_parameters() if p.requires_grad and p.is_floating_point()}
+    twins = {name: parameter.detach().clone().requires_grad_() for name, parameter in mine.items()}
+    for name, twin in twins.items():
+        gradient = gradients.get(name)
+        twin.grad = gradient.to(twin.dtype) if gradient is not None else None
+    before = {name: twin.detach().clone() for name, twin in twins.items()}
+    _like(model, optimizer, twins).step()
+    held: list[str] = []
+    for name, twin in twins.items():
+        live = twin.grad is not None and bool((twin.grad != 0).any())
+        changed = float((twin.detach() != before[name]).float().mean())
+        if live and changed < _HELD and optimizer.param_groups and _rate(model, optimizer, name) > 0:
+            held.append(name)
+    return tuple(held)
+
+
+def _like(model: nn.Module, optimizer: torch.optim.Optimizer, twins: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+    """An optimizer of the same class and options over other tensors."""
+    canonical = canonical_names(model)
+    names = {id(parameter): canonical[path] for path, parameter in model.named_parameters()}
+    groups: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        params = [twins[names[id(p)]] for p in group["params"] if names.get(id(p)) in twins]
+        options = {key: copy.copy(value) for key, value in group.items() if key != "params"}
+        if params:
+            groups.append({"params": params, **options})
+    if not groups:
+        raise CheckError(
+            f"The optimizer holds none of the trainable parameters of {type(model).__name__}.",
+            context=["it was made of another model's, or of none"],
+            fix="optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)",
+        )
+    return type(optimizer)(groups)  # pyright: ignore[reportCallIssue]  # every optimizer takes groups
+
+
+def _rate(model: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> float:
+    canonical = canonical_names(model)
+    mine = {id(parameter): canonical[path] for path, parameter in model.named_parameters()}
+    for group in optimizer.param_groups:
+        if any(mine.get(id(p)) == name for p in group["params"]):
+            return float(group.get("lr", 1.0))
+    return 0.0
+
+
+def _rule(optimizer: torch.optim.Optimizer) -> str:
+    rates = sorted({float(group["lr"]) for group in optimizer.param_groups if "lr" in group})
+    shown = f"{rates[0]:g}" if len(rates) == 1 else f"{rates[0]:g} to {rates[-1]:g}" if rates else "none"
+    return f"{type(optimizer).__name__}, lr {shown}"
