@@ -102,7 +102,8 @@ def test_a_normalized_router_fails_and_a_key_bias_does_not():
         ("never-matters", "FAIL", ("router.weight",))
     ]
     found = checked(Attention(), words())
-    assert [(f.code, f.severity, f.parameters) for f in found.findings] == [("never-matters", "INFO", ("key.bias",))]
+    assert found.ok
+    assert ("never-matters", "INFO", ("key.bias",)) in [(f.code, f.severity, f.parameters) for f in found.findings]
 
 
 def test_what_is_suppressed_is_kept_and_does_not_count():

@@ -40,6 +40,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     # Near-Gaussian logits of spread s raise a cross-entropy by about s²/2: a fifth of a unit is harmless.
     factor = min(math.sqrt(0.2 / excess), 0.5)
     size = next((o.size for o in measured.learning.openings if o.parameter == signals.head), 0.0)
+    line = f"{as_attribute(signals.head)}.data.mul_({factor:.2g})"
     return (
         Finding(
             code=CODE,
@@ -49,8 +50,6 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the outputs' standard deviation is"
             f" {signals.output_std:.3g}",
             cause="the head's outputs are too large before anything is learned",
-            remedy=measured.rescaled(
-                signals.head, size * factor, f"{as_attribute(signals.head)}.data.mul_({factor:.2g})"
-            ),
+            remedy=measured.rescaled(signals.head, size * factor, line),
         ),
     )

@@ -1,9 +1,9 @@
 """Samples that a model cannot tell apart, or maps that give out one direction alone.
 
 Finds:
-    Maps whose outputs hardly differ between samples (a share of their mean square below a ten-thousandth) in front of an
-    output that does not either, and still do not after some steps; and maps that turn inputs of many directions into
-    outputs of one.
+    Maps whose outputs hardly differ between samples (a share of their mean square below a ten-thousandth) in front of
+    an output that does not either, and still do not after some steps; and maps that turn inputs of many directions
+    into outputs of one.
 
 Why it is bad:
     What follows sees the same for every sample, and can only learn the mean answer; a map of one direction passes one

@@ -54,7 +54,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             severity="WARN",
             basis="measured",
             parameters=tuple(maps[1:-1] or maps),
-            evidence=f"a step of 0.1 % of {maps[0]} changes the loss 10^{decades:.1f} times less than one of {maps[-1]};"
+            evidence=f"a step of 0.1 % of {maps[0]} changes the loss 10^{decades:.1f} times less than of {maps[-1]};"
             f" the signal {word} by 10^{abs(growth):.1f} from the first map to the last hidden one",
             cause="the maps' gain does not fit their activation, and the depth multiplies what is missing",
             remedy=measured.redrawn_all(maps[:-1]),
