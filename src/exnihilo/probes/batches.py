@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -11,19 +12,59 @@ from torch.utils._pytree import tree_map
 from exnihilo.structure.recording import tensors_in
 
 
-def cut(batch: Any, samples: int) -> Any | None:
-    """The first samples of a batch; None where it has no more, or does not tell where its samples lie.
+# A sequence this long shows a model what it does with one; the rest costs time.
+_LENGTH = 64
 
-    Samples lie along the first dim, whose size most tensors of the batch share.
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some of a batch.
+
+    Args:
+        batch: In the containers of the whole.
+        num_samples: How many samples it has.
+        is_whole: It is all of the batch.
+    """
+
+    batch: Any
+    num_samples: int
+    is_whole: bool = False
+
+
+def parts(batch: Any, samples: int | None) -> tuple[Part, ...]:
+    """What of a batch may be looked at, the smallest part first and all of it last.
+
+    A model's own code may need more than the first samples, or all of a sequence; then the next part must do.
+
+    Args:
+        batch: Whatever holds tensors.
+        samples: How many samples are enough; None for all of the batch.
 
     Example:
         >>> import torch
-        >>> x, y = cut((torch.zeros(32, 4), torch.zeros(32)), 8)
-        >>> x.shape, y.shape
-        (torch.Size([8, 4]), torch.Size([8]))
+        >>> tokens = {"input_ids": torch.zeros(32, 100, dtype=torch.int64)}
+        >>> [tuple(part.batch["input_ids"].shape) for part in parts(tokens, 8)]
+        [(8, 64), (8, 100), (32, 100)]
     """
-    size = num_samples_of(batch)
-    return _sliced(batch, 0, size, samples) if size > samples else None
+    whole = Part(batch=batch, num_samples=num_samples_of(batch), is_whole=True)
+    if samples is None:
+        return (whole,)
+    found: list[Part] = [whole]
+    if whole.num_samples > samples:
+        found.insert(0, Part(batch=_sliced(batch, 0, whole.num_samples, samples), num_samples=samples))
+    length = _length_of(batch)
+    if length > _LENGTH:
+        shorter = _sliced(found[0].batch, 1, length, _LENGTH)
+        found.insert(0, Part(batch=shorter, num_samples=found[0].num_samples))
+    return tuple(found)
+
+
+def _length_of(batch: Any) -> int:
+    """How long the sequences of a batch are: the second dim of its token ids, or of its samples of vectors; else 0."""
+    tensors = tensors_in(batch)
+    ids = [t.shape[1] for t in tensors if t.dim() == 2 and not t.is_floating_point()]
+    vectors = [t.shape[1] for t in tensors if t.dim() == 3 and t.is_floating_point()]
+    return max([*ids, *vectors], default=0)
 
 
 def num_samples_of(batch: Any) -> int:

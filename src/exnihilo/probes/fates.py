@@ -10,12 +10,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.batches import num_samples_of
 from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
-from exnihilo.probes.trial import Trial, first_evaluation, num_samples_of
+from exnihilo.probes.trial import Trial, first_evaluation
 
 # A saddle is left by any noise, however small; a dead region, or the samples of another expert, only at their border.
 _NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
@@ -162,10 +163,10 @@ def _opens_after_all(chain: Chain, there: Pass) -> bool:
 
 def _confirmed(make: Callable[..., Trial], trial: Trial, chain: Chain, there: Pass) -> tuple[Trial, Chain, Pass, bool]:
     """The same of the whole batch, where that opens what some samples of it did not; and whether it could be asked."""
+    if trial.is_whole:
+        return trial, chain, there, True
     try:
         whole = make(dtype=trial.dtype, samples=None)
-        if whole.num_samples == trial.num_samples:
-            return trial, chain, there, True
         whole.promoting.unit_dims.update(trial.promoting.unit_dims)
         whole.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
         if not _opens_after_all(chain, judged_pass(whole)):

@@ -1,5 +1,6 @@
 """A copy of a model with its batch and its loss, on which a probe may do what it likes."""
 
+import math
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[re
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
 from exnihilo.probes.apart import hooks_silenced, take_hooks_off, without_autocast
-from exnihilo.probes.batches import copied, cut, num_samples_of
+from exnihilo.probes.batches import copied, num_samples_of, parts
 from exnihilo.probes.promotion import Promoting, WithoutDropout
 from exnihilo.probes.question import Question, described
 from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
@@ -43,7 +44,7 @@ class Trial:
         model: Left as it was.
         question: Its batch and loss.
         dtype: What the copy's floating-point tensors are cast to.
-        samples: How many samples of the batch to take; None for all. A batch that cannot be cut is taken whole.
+        samples: How many samples of the batch are enough; None for all. Where the model needs more, more are taken.
         dropout: The model's own dropout and drop path act.
         values: Of some parameters, in the place of the model's own.
         original: The copy's tensors are the model's own values, uncast: for what the dtype itself does.
@@ -71,17 +72,30 @@ class Trial:
         self.parameters = self._trainable()
         self.set(self._given)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
-        self.batch, self.num_samples = question.batch, num_samples_of(question.batch)
+        self._part, *self._larger = parts(question.batch, samples)
         self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
         self.promoting = Promoting(dtype, self.parameters)
         self.silencing = WithoutDropout()
-        wanted = cut(question.batch, samples) if samples is not None else None
-        if wanted is not None:
-            self.batch, self.num_samples = wanted, samples or 0
+        self._when_begun_anew: list[Callable[[], None]] = []
 
-    def take_whole_batch(self) -> None:
-        """Take all samples from here on."""
-        self.batch, self.num_samples = self.question.batch, num_samples_of(self.question.batch)
+    @property
+    def batch(self) -> Any:
+        """What is looked at: a part of the batch, or all of it."""
+        return self._part.batch
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples are looked at."""
+        return self._part.num_samples
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the batch is looked at."""
+        return self._part.is_whole
+
+    def when_begun_anew(self, forget: Callable[[], None]) -> None:
+        """Call this where a first pass failed on a part of the batch, and a larger one is taken."""
+        self._when_begun_anew.append(forget)
 
     def _trainable(self) -> dict[str, Tensor]:
         canonical = canonical_names(self.model)
@@ -108,13 +122,22 @@ class Trial:
             CheckError: The loss is no scalar of real numbers.
             Exception: Whatever the model or the loss raises.
         """
-        try:
-            return self._evaluated()
-        except Exception:
-            if self.num_passes or self.num_samples == num_samples_of(self.question.batch):
-                raise
-            self.take_whole_batch()  # the model's own code may need the batch as it is
-            return self._evaluated()
+        while self._larger and not self.num_passes:
+            try:
+                evaluation = self._evaluated()
+            except Exception:  # the model's own code may need more of the batch; whether it runs at all is seen on all
+                self._take_more()
+                continue
+            if math.isfinite(float(evaluation.loss.detach())):  # of masked labels the first ones may all be missing
+                return evaluation
+            self._take_more()
+        return self._evaluated()
+
+    def _take_more(self) -> None:
+        self._part, *self._larger = self._larger
+        self.num_passes = 0
+        for forget in self._when_begun_anew:
+            forget()
 
     def _evaluated(self) -> Evaluation:
         self._restore_buffers()
