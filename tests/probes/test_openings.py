@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from torch import nn
+
 from checked_models import (
     CRITERION,
     Adapted,
@@ -17,8 +19,6 @@ from checked_models import (
     words,
     zero,
 )
-from torch import nn
-
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Question
 

@@ -11,7 +11,6 @@ from torch.utils._pytree import tree_map
 
 from exnihilo.structure.recording import tensors_in
 
-
 # A sequence this long shows a model what it does with one; the rest costs time.
 _LENGTH = 64
 

@@ -19,8 +19,12 @@ from exnihilo.probes.records import Width
 from exnihilo.probes.trial import Trial
 
 _NUM_PROJECTIONS = 4
-# Equal units differ by rounding, which some steps in float64 raise to about 1e-12; others differ by what they are.
+# Equal units differ by rounding, which some steps in float64 raise to about 1e-12, a step in float32 to some 1e-7;
+# others differ by what they are.
 _EQUAL = 1e-8
+_NEARLY = 1e-5
+# Of ReLU units that are twins, a few samples switch some off, and what is off is nobody's twin.
+_SAMPLES = 64
 # A unit whose gradient is this small beside its map's largest is dead, and nobody's twin.
 _LIVE = 1e-12
 # Steps that tell transient twins apart: a zero head needs one, a unit behind two gates three.
@@ -54,7 +58,7 @@ def twins_of(make: Callable[..., Trial], screened: Trial, chain: Chain) -> tuple
     )
 
 
-def equal_rows(value: Tensor, unit_dims: tuple[int, ...]) -> list[tuple[int, ...]]:
+def equal_rows(value: Tensor, unit_dims: tuple[int, ...], *, within: float = _EQUAL) -> list[tuple[int, ...]]:
     """Classes of more than one unit with equal values, the largest first.
 
     Example:
@@ -62,16 +66,17 @@ def equal_rows(value: Tensor, unit_dims: tuple[int, ...]) -> list[tuple[int, ...
         [(0, 2)]
     """
     rows = _rows(value.detach().double(), unit_dims)
-    return classes_of(rows @ _directions(rows.shape[1], rows.device))
+    return classes_of(rows @ _directions(rows.shape[1], rows.device), within=within)
 
 
-def classes_of(signatures: Tensor) -> list[tuple[int, ...]]:
+def classes_of(signatures: Tensor, *, within: float = _EQUAL) -> list[tuple[int, ...]]:
     """Classes of more than one row that agree in every column to within rounding, the largest first."""
     scale = signatures.abs().amax(0).clamp_min(torch.finfo(signatures.dtype).tiny)
-    first = (signatures / scale)[:, 0]
-    order = first.argsort(stable=True)
-    ordered = (signatures / scale)[order]
-    apart = ((ordered[1:] - ordered[:-1]).abs() > _EQUAL).any(1)
+    scaled = signatures / scale
+    # Sorted by a mixture of all columns: rows that agree in one of them would else come in each other's midst.
+    order = (scaled @ _directions(scaled.shape[1], scaled.device, 1).to(scaled.dtype)).flatten().argsort(stable=True)
+    ordered = scaled[order]
+    apart = ((ordered[1:] - ordered[:-1]).abs() > within).any(1)
     labels = torch.zeros(len(order), dtype=torch.int64, device=order.device)
     labels[1:] = apart.cumsum(0)
     if int(labels[-1]) + 1 == len(order):
@@ -98,7 +103,7 @@ def _directions(size: int, device: torch.device, count: int = _NUM_PROJECTIONS) 
 def _live_classes(trial: Trial, name: str, value: Tensor, chain: Chain) -> bool:
     """Whether units that are still equal do move: those that never open are dead ends, not twins."""
     opened = chain.opened[name] > 0
-    return any(bool(opened[list(group)].any()) for group in equal_rows(value, units_of(trial, name)))
+    return any(bool(opened[list(group)].any()) for group in equal_rows(value, units_of(trial, name), within=_NEARLY))
 
 
 def _permanent(make: Callable[..., Trial], screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
@@ -111,7 +116,7 @@ def _permanent(make: Callable[..., Trial], screened: Trial, chain: Chain) -> dic
 
 
 def _trial(make: Callable[..., Trial], screened: Trial, *, dropout: bool) -> Trial:
-    trial = make(dtype=torch.float64, samples=screened.num_samples, dropout=dropout)
+    trial = make(dtype=torch.float64, samples=max(screened.num_samples, _SAMPLES), dropout=dropout)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)
     return trial
 
