@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from checked_models import CRITERION, Recurrent, filled, mlp, vectors, words, zero
 from torch import nn
 
+from checked_models import CRITERION, Recurrent, filled, mlp, vectors, words, zero
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Question
 

@@ -15,8 +15,8 @@ from exnihilo.checks.measuring import measure
 from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity, Stage
 from exnihilo.checks.remedies import tried
 from exnihilo.errors import UnknownNameError
+from exnihilo.probes.apart import apart_from
 from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
-from exnihilo.structure.copying import left_as_it_was
 
 _ORDER: Mapping[Severity, int] = {"FAIL": 0, "WARN": 1, "INFO": 2}
 
@@ -73,7 +73,7 @@ def check(
     reasons = _reasons(suppress or {})
     require_learnable(model)
     question = Question(batch=batch, loss=loss, criterion=criterion)
-    with left_as_it_was(model):
+    with apart_from(model):
         measured = measure(model, question, optimizer=optimizer, factory=factory)
         findings = [tried(model, question, finding, measured) for finding in findings_of(measured)]
     ordered = sorted((_suppressed(finding, reasons) for finding in findings), key=lambda f: _ORDER[f.severity])

@@ -1,10 +1,11 @@
 """Runs the probes on a model, and brings together what they found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from exnihilo.checks.catalog import findings_of
 from exnihilo.checks.measured import Measured
@@ -32,22 +33,31 @@ def measure(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     factory: Callable[[], nn.Module] | None = None,
+    values: Mapping[str, Tensor] | None = None,
 ) -> Measured:
     """All measurements of a model; what is costly is made only where something is amiss.
+
+    Args:
+        model: Left as it was.
+        question: Its batch and loss.
+        optimizer: Whose step is judged. Default None: none is.
+        factory: Makes the model anew. Default None: uninitialized memory is not looked for.
+        values: Of some parameters, in the place of the model's own: what a remedy would write.
 
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
-    trial = Trial(model, question, dtype=screening_dtype(model), samples=_SAMPLES)
+    make = partial(Trial, model, question, dtype=screening_dtype(model), samples=_SAMPLES, values=values)
+    trial = make()
     listener = Listener(trial)
-    learning = learning_of(model, question, trial=trial, samples=_SAMPLES)
+    learning = learning_of(model, question, samples=_SAMPLES, values=values, trial=trial)
     signals = listener.signals() if learning.not_finite is None else None
     measured = Measured(
         learning=learning,
-        stuck=roots_of(model, question, learning, fates=("stuck",)),
-        dead=roots_of(model, question, learning, fates=("dead",)),
+        stuck=roots_of(make, learning, fates=("stuck",)),
+        dead=roots_of(make, learning, fates=("dead",)),
         signals=signals,
-        later_spread=_later_spread(model, question, signals) if signals is not None else None,
+        later_spread=_later_spread(make, signals) if signals is not None else None,
         update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,
         uninitialized=uninitialized(factory) if factory is not None else (),
         constructed=factory is not None,
@@ -58,11 +68,11 @@ def measure(
     return replace(measured, redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()})
 
 
-def _later_spread(model: nn.Module, question: Question, signals: Signals) -> float | None:
+def _later_spread(make: Callable[[], Trial], signals: Signals) -> float | None:
     """How much of the output differs between samples after some steps, where some map's samples are nearly alike."""
     if not any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps):
         return None
-    trial = Trial(model, question, dtype=screening_dtype(model), samples=_SAMPLES)
+    trial = make()
     for _ in range(_LATER_STEPS):
         take_step(trial, judged_pass(trial), floor=_FLOOR)
     outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]

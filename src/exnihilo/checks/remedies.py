@@ -1,17 +1,17 @@
 """Remedies, tried on a copy before they are offered."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from exnihilo.checks.catalog import rule_of
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Edit, Finding, Remedy
+from exnihilo.checks.roots import drawn
 from exnihilo.errors import ExnihiloError
-from exnihilo.plans.apply import apply
-from exnihilo.plans.edits import layout_of, plan_of_edits
+from exnihilo.plans.edits import layout_of
+from exnihilo.plans.live import live_parameters
 from exnihilo.probes.question import Question
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.names import as_attribute
@@ -47,14 +47,6 @@ def _statement(model: nn.Module, name: str, text: str, shape: tuple[int, ...]) -
     return f"nn.init.normal_({target}, std={std:.4g})"
 
 
-def patched(model: nn.Module, edits: Iterable[Edit], *, seed: int = 0) -> nn.Module:
-    """A copy of a model with the edits applied, as ``apply`` does it."""
-    twin = copy.deepcopy(model)
-    plan = plan_of_edits(twin, {edit.parameter: edit.scheme for edit in edits}, reason="tried")
-    apply(plan, twin, seed)
-    return twin
-
-
 def tried(model: nn.Module, question: Question, finding: Finding, measured: Measured) -> Finding:
     """The finding, with what its remedy did to a copy: the copy is measured anew, and asked by the same rule."""
     from exnihilo.checks.measuring import measure  # it makes remedies, and this tries them
@@ -63,7 +55,7 @@ def tried(model: nn.Module, question: Question, finding: Finding, measured: Meas
     if remedy is None or not remedy.edits or finding.code == "uninitialized":
         return finding
     try:
-        after = measure(patched(model, remedy.edits), question)
+        after = measure(model, question, values=_drawn(model, remedy.edits))
     except (ExnihiloError, RuntimeError, TypeError):  # what a copy's own code raises: then it was not seen to help
         return finding
     seen = _seen(finding, measured, after)
@@ -76,6 +68,12 @@ def tried(model: nn.Module, question: Question, finding: Finding, measured: Meas
         for edit in remedy.edits
     )
     return replace(finding, remedy=replace(remedy, verified=seen, safe=holds_nothing))
+
+
+def _drawn(model: nn.Module, edits: Iterable[Edit]) -> dict[str, Tensor]:
+    """What ``apply`` would write for some edits."""
+    named = live_parameters(model)
+    return {edit.parameter: drawn(edit.scheme, model, edit.parameter, named[edit.parameter]) for edit in edits}
 
 
 def _seen(finding: Finding, measured: Measured, after: Measured) -> str:

@@ -3,7 +3,7 @@
 Each candidate gets, on a copy, the values that it would be given anew, and some steps show which parameters then open.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,6 @@ from exnihilo.plans.edits import layout_of
 from exnihilo.plans.make import plan
 from exnihilo.probes.fates import CLOSED_SHARE
 from exnihilo.probes.openings import chain_of
-from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening
 from exnihilo.probes.trial import Trial
 from exnihilo.schemes.spec import from_text
@@ -69,19 +68,20 @@ def is_whole(opening: Opening, *fates: Fate) -> bool:
     return opening.fate in fates and not opening.num_of("opens")
 
 
-def roots_of(model: nn.Module, question: Question, learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
+def roots_of(make: Callable[[], Trial], learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
     """The roots of all parameters with some fates; empty where there is none."""
-    closed = [opening for opening in learning.openings if is_closed(opening, *fates)]
+    # Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
+    is_grave = is_closed if "stuck" in fates else is_whole
+    closed = [opening for opening in learning.openings if is_grave(opening, *fates)]
     if not closed:
         return Roots()
-    search = _Search(model, question, closed, fates)
+    search = _Search(make, closed, fates)
     return search.roots()
 
 
 @dataclass
 class _Search:
-    model: nn.Module
-    question: Question
+    make: Callable[[], Trial]
     closed: Sequence[Opening]
     fates: tuple[Fate, ...]
     tries: int = 0
@@ -90,8 +90,7 @@ class _Search:
     )
 
     def __post_init__(self) -> None:
-        wide = any(p.dtype == torch.float64 for p in self.model.parameters())
-        self.trial = Trial(self.model, self.question, dtype=torch.float64 if wide else torch.float32)
+        self.trial = self.make()
         self.trial.evaluate()
         self.start = self.trial.start()
         self.laws = laws_for(self.trial)
@@ -167,7 +166,7 @@ class _Search:
             return self.tried[names]
         self.tries += 1
         self.trial.set(self.start)
-        self.trial.set({name: drawn(self.laws[name], self.model, name, self.start[name]) for name in names})
+        self.trial.set({name: drawn(self.laws[name], self.trial.model, name, self.start[name]) for name in names})
         chain = chain_of(self.trial, steps=_STEPS)
         freed = set[str]()
         step = 0

@@ -4,10 +4,13 @@ The screening runs in float32; where something stays closed, float64 decides (``
 """
 
 import math
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.batches import num_samples_of
 from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import (
     LIVE,
@@ -26,8 +29,8 @@ from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
 from exnihilo.probes.trial import Trial, first_evaluation
 
-# A saddle is left by any noise, however small; of dead regions only what lies at their very border.
-_NOISE = {torch.float64: 1e-4, torch.float32: 1e-2}
+# A saddle is left by any noise, however small; a dead region, or the samples of another expert, only at their border.
+_NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
 # Closed units below this share of a parameter are no dead end by themselves.
@@ -36,38 +39,48 @@ CLOSED_SHARE = 0.125
 _MOSTLY = 0.9
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
-_CONFIRMED_SAMPLES = 64
 
 
-def learning_of(model: nn.Module, question: Question, *, samples: int = 8, trial: Trial | None = None) -> Learning:
+def learning_of(
+    model: nn.Module,
+    question: Question,
+    *,
+    samples: int = 8,
+    values: Mapping[str, Tensor] | None = None,
+    trial: Trial | None = None,
+) -> Learning:
     """When each trainable parameter opens, and what becomes of those that never do.
 
     Args:
         model: Left as it was.
         question: Its batch and loss.
         samples: How many samples of the batch to look at first; dead ends are confirmed on all of it.
-        trial: A screening trial of the model that was not evaluated yet. Default None: one is made.
+        values: Of some parameters instead of their own. Default None: all start at their own.
+        trial: A screening trial of the model with these values, not evaluated yet. Default None: one is made.
 
     Raises:
         CheckError: The model or the loss raises, or the loss is no scalar of the parameters.
     """
-    trial = trial if trial is not None else Trial(model, question, dtype=screening_dtype(model), samples=samples)
+    make = partial(Trial, model, question, values=values)
+    trial = trial if trial is not None else make(dtype=screening_dtype(model), samples=samples)
     chain = chain_of(trial)
     broken = _not_finite(trial, chain)
     if broken is not None:
         return broken
-    dtype, confirmed = trial.dtype, True
+    dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
     if any(_is_grave(trial, chain, name) for name in chain.closed):
-        chain, fates, dtype, confirmed = _certified(model, question, trial, chain, samples)
+        chain, fates, decided, confirmed = _certified(make, trial, chain)
+        dtype = decided.dtype
+        num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
     else:
         fates = {name: _plain_fates(trial, chain, name) for name in chain.opened}
-    widths = twins_of(model, question, trial, chain)
+    widths = twins_of(make, trial, chain)
     start = trial.start()
     return Learning(
         openings=tuple(_opening(trial, name, chain, fates[name], start[name]) for name in trial.parameters),
         widths=widths,
         loss=chain.passes[0].loss,
-        num_samples=trial.num_samples,
+        num_samples=num_samples,
         num_steps=len(chain.passes),
         certified=str(dtype).removeprefix("torch."),
         confirmed=confirmed,
@@ -147,57 +160,44 @@ def _finest_dtype(model: nn.Module) -> torch.dtype:
 
 
 def _certified(
-    model: nn.Module, question: Question, screened: Trial, chain: Chain, samples: int
-) -> tuple[Chain, dict[str, Tensor], torch.dtype, bool]:
-    """The chain, mended where float32 saw too little, and the fate of every unit."""
-    dtype = _finest_dtype(model)
-    trial = Trial(model, question, dtype=dtype, samples=samples)
+    make: Callable[..., Trial], screened: Trial, chain: Chain
+) -> tuple[Chain, dict[str, Tensor], Trial, bool]:
+    """The chain, mended where float32 or few samples saw too little; every unit's fate; where it was decided."""
+    trial = make(dtype=_finest_dtype(screened.model), samples=screened.num_samples)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)  # both must count the same units
     try:
         first_evaluation(trial)
     except Exception:  # a kernel refuses float64: the noise floor of float32 must do
-        dtype = screened.dtype
         trial = screened
-    trial.set({name: values.to(dtype) for name, values in chain.values.items()})
+    trial.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
     there = judged_pass(trial)
     if _opens_after_all(chain, there):
         trial.set(trial.start())
         chain = chain_of(trial)
         there = chain.passes[-1]
-    confirmed = _whole(chain) == set()
-    if not confirmed:
-        chain, there, confirmed = _confirmed(model, question, trial, chain, there)
-    fates = _fates(trial, chain, there)
-    return chain, fates, dtype, confirmed
+    trial, chain, there, confirmed = _confirmed(make, trial, chain, there)
+    return chain, _fates(trial, chain, there), trial, confirmed
 
 
 def _opens_after_all(chain: Chain, there: Pass) -> bool:
     return any(bool(((chain.opened[name] == 0) & (v == LIVE)).any()) for name, v in there.verdicts.items())
 
 
-def _whole(chain: Chain) -> set[str]:
-    """Parameters of which no unit opens."""
-    return {name for name, steps in chain.opened.items() if not bool((steps > 0).any())}
-
-
-def _confirmed(
-    model: nn.Module, question: Question, trial: Trial, chain: Chain, there: Pass
-) -> tuple[Chain, Pass, bool]:
-    """The chain of the whole batch, where that opens what some samples of it did not."""
-    whole = Trial(model, question, dtype=trial.dtype, samples=_CONFIRMED_SAMPLES)
-    whole.promoting.unit_dims.update(trial.promoting.unit_dims)
-    if whole.num_samples == trial.num_samples:
-        return chain, there, True
+def _confirmed(make: Callable[..., Trial], trial: Trial, chain: Chain, there: Pass) -> tuple[Trial, Chain, Pass, bool]:
+    """The same of the whole batch, where that opens what some samples of it did not; and whether it could be asked."""
+    if trial.is_whole:
+        return trial, chain, there, True
     try:
+        whole = make(dtype=trial.dtype, samples=None)
+        whole.promoting.unit_dims.update(trial.promoting.unit_dims)
         whole.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
-        seen = judged_pass(whole)
-        if not any(bool((seen.verdicts[name] == LIVE).any()) for name in _whole(chain)):
-            return chain, there, True
+        if not _opens_after_all(chain, judged_pass(whole)):
+            return trial, chain, there, True
         whole.set(whole.start())
         longer = chain_of(whole)
-        return longer, longer.passes[-1], True
+        return whole, longer, longer.passes[-1], True
     except RuntimeError:  # it does not fit into memory
-        return chain, there, False
+        return trial, chain, there, False
 
 
 def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
@@ -208,6 +208,7 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
         _pass_at(trial, {name: _noisy(name, value.to(trial.dtype)) for name, value in values.items()})
         for values in (start, chain.values)
     )
+    used = frozenset(trial.promoting.used)
     fresh: list[Pass] = []
     if any(bool(((chain.opened[n] == 0) & (noisy.verdicts[n] != LIVE)).any()) for n in closed):
         for draw in range(2):
@@ -215,11 +216,12 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
             made = _pass_at(trial, values)
             fresh += [made] if math.isfinite(made.loss) else []
     trial.set(start)
-    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy, *fresh)))
+    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
-        if name not in reached or _away(trial, chain, name) == "unused":
-            away: Fate = "detached" if name not in reached and name in trial.promoting.used else "unused"
+        away = _away(trial, chain, name)
+        if away == "unused" or name not in reached or name not in used:  # of what no sample chooses, no row may learn
+            away = "detached" if away != "unused" and name in used else "unused"
             fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])

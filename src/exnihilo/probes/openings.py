@@ -49,7 +49,7 @@ class Pass:
 
     def scale(self, name: str) -> float:
         """Root mean square of a parameter's gradient."""
-        return float(self.gradients[name].square().mean().sqrt()) if name in self.gradients else 0.0
+        return float(root_mean_square(self.gradients[name])) if name in self.gradients else 0.0
 
 
 def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
@@ -97,10 +97,16 @@ def units_of(trial: Trial, name: str) -> tuple[int, ...]:
 
 
 def unit_norms(gradient: Tensor, unit_dims: tuple[int, ...]) -> Tensor:
-    """The Euclidean norm of each unit's part, in one dim."""
+    """The largest magnitude in each unit's part, in one dim: a sum of squares would be zero below their underflow."""
     rest = [dim for dim in range(gradient.dim()) if dim not in unit_dims]
-    norms = torch.linalg.vector_norm(gradient, dim=rest) if rest else gradient.abs()
+    norms = torch.linalg.vector_norm(gradient, ord=math.inf, dim=rest) if rest else gradient.abs()
     return norms.reshape(-1)
+
+
+def root_mean_square(values: Tensor) -> Tensor:
+    """In units of the largest magnitude, so that small values do not underflow."""
+    largest = values.abs().amax()
+    return largest * (values / largest).square().mean().sqrt() if bool(largest > 0) else largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +173,15 @@ def take_step(trial: Trial, made: Pass, *, floor: float = 0.0) -> None:
         parameter = trial.parameters[name]
         live = spread(made.verdicts[name] == LIVE, gradient, units_of(trial, name))
         direction = torch.where(live, gradient, torch.zeros_like(gradient))
-        size = direction.square().mean().sqrt()
+        size = root_mean_square(direction)
         if bool(size > 0) and bool(torch.isfinite(size)):
-            moved[name] = parameter.detach() - direction * (_STEP * max(size_of(parameter), floor) / size)
+            moved[name] = parameter.detach() - direction / size * (_STEP * max(size_of(parameter), floor))
     trial.set(moved)
 
 
 def size_of(parameter: Tensor) -> float:
     """Root mean square of a parameter; 1 where it is all zero."""
-    return float(parameter.detach().square().mean().sqrt()) or 1.0
+    return float(root_mean_square(parameter.detach())) or 1.0
 
 
 def spread(of_units: Tensor, like: Tensor, unit_dims: tuple[int, ...]) -> Tensor:

@@ -73,12 +73,16 @@ class Promoting(TorchDispatchMode):
         super().__init__()
         self._to = to
         self._low = frozenset(_LOW[: _LOW.index(to)])
-        self._names = {tensor.untyped_storage().data_ptr(): name for name, tensor in parameters.items()}
-        self._parameters = parameters
         self.num_promoted = 0
         self.used: set[str] = set()  # parameters that some operation read
         self.unit_dims: dict[str, tuple[int, ...]] = {}  # of maps: the dims that tell output units apart
         self.uses: dict[str, Use] = {}  # what each parameter is to the operation that reads it first
+        self.follow(parameters)
+
+    def follow(self, parameters: dict[str, Tensor]) -> None:
+        """Note the uses of these tensors from here on."""
+        self._names = {tensor.untyped_storage().data_ptr(): name for name, tensor in parameters.items()}
+        self._parameters = parameters
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -89,7 +93,9 @@ class Promoting(TorchDispatchMode):
     ) -> Any:
         """Call the operation in the finer dtype."""
         kwargs = dict(kwargs or {})
-        self._note(func, args)
+        # A view computes nothing, and neither does an expert that is given no samples.
+        if not func.is_view and all(arg.numel() for arg in args if isinstance(arg, Tensor)):
+            self._note(func, args)
         if self._low:
             if kwargs.get("dtype") in self._low:
                 kwargs["dtype"] = self._to

@@ -49,6 +49,10 @@ class Listening(Promoting):
     def __init__(self, trial: Trial) -> None:
         super().__init__(trial.dtype, trial.parameters)
         self._trial = trial
+        self.forget()
+
+    def forget(self) -> None:
+        """Listen anew."""
         self._from: dict[int, str] = {}  # which map what lies at an address came from
         self.maps: list[MapSignal] = []
         self.activations: list[ActivationSignal] = []
@@ -169,6 +173,12 @@ class Listener:
         self._stages = _Stages(trial)
         self._output: tuple[Tensor, str] | None = None
         self._hook = unwrapped(trial.twin).register_forward_hook(self._see_output)
+        trial.when_begun_anew(self._forget)
+
+    def _forget(self) -> None:
+        self._mode.forget()
+        self._stages.forget()
+        self._output = None
 
     def _see_output(self, _module: nn.Module, _args: Any, output: Any) -> None:
         tensors = [t for t in tensors_in(output) if t.is_floating_point() and t.dim() > 1]
@@ -246,8 +256,7 @@ class _Stages:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._found: list[tuple[str, bool, float]] = []
-        self._back: dict[int, float] = {}
+        self.forget()
         paths = dict(trial.twin.named_modules())
         blocks = {
             f"{path}.{name}" if path else name
@@ -261,6 +270,11 @@ class _Stages:
             for path, module in paths.items()
             if path and (path in blocks or any(True for _ in module.parameters(recurse=False)))
         ]
+
+    def forget(self) -> None:
+        """Listen anew."""
+        self._found: list[tuple[str, bool, float]] = []
+        self._back: dict[int, float] = {}
 
     def _noting(self, path: str, is_block: bool) -> Any:
         def note(_module: nn.Module, _args: Any, output: Any) -> None:

@@ -7,21 +7,24 @@ random projections over samples and places; a unit's weight gradient is a projec
 given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exnihilo.probes.openings import Chain, judged_pass, take_step, unit_norms, units_of
 from exnihilo.probes.promotion import MATRICES, Promoting, aten
-from exnihilo.probes.question import Question
 from exnihilo.probes.records import Width
 from exnihilo.probes.trial import Trial
 
 _NUM_PROJECTIONS = 4
-# Equal units differ by rounding, which some steps in float64 raise to about 1e-12; others differ by what they are.
+# Equal units differ by rounding, which some steps in float64 raise to about 1e-12, a step in float32 to some 1e-7;
+# others differ by what they are.
 _EQUAL = 1e-8
+_NEARLY = 1e-5
+# Of ReLU units that are twins, a few samples switch some off, and what is off is nobody's twin.
+_SAMPLES = 64
 # A unit whose gradient is this small beside its map's largest is dead, and nobody's twin.
 _LIVE = 1e-12
 # Steps that tell transient twins apart: a zero head needs one, a unit behind two gates three.
@@ -29,12 +32,11 @@ _STEPS = 3
 _STACKED = frozenset({aten.bmm.default, aten.baddbmm.default})
 
 
-def twins_of(model: nn.Module, question: Question, screened: Trial, chain: Chain) -> tuple[Width, ...]:
+def twins_of(make: Callable[..., Trial], screened: Trial, chain: Chain) -> tuple[Width, ...]:
     """Of each map with units that are equal to each other, how many training can tell apart.
 
     Args:
-        model: Left as it was.
-        question: Its batch and loss.
+        make: Makes trials of the model.
         screened: The trial that the chain was made on; it is moved by a step.
         chain: What some normalized steps showed.
     """
@@ -47,8 +49,8 @@ def twins_of(model: nn.Module, question: Question, screened: Trial, chain: Chain
     take_step(screened, chain.passes[-1])
     moved = {name: screened.parameters[name].detach() for name in suspects}
     left = {name for name, value in moved.items() if _live_classes(screened, name, value, chain)}
-    certain = _permanent(model, question, screened, chain) if left else {}
-    dropped = _told_apart_by_dropout(model, question, screened, chain, certain) if certain else frozenset[str]()
+    certain = _permanent(make, screened, chain) if left else {}
+    dropped = _told_apart_by_dropout(make, screened, chain, certain) if certain else frozenset[str]()
     return tuple(
         _width(name, start[name], units_of(screened, name), suspects.get(name, []), certain.get(name, []), dropped)
         for name in start
@@ -56,7 +58,7 @@ def twins_of(model: nn.Module, question: Question, screened: Trial, chain: Chain
     )
 
 
-def equal_rows(value: Tensor, unit_dims: tuple[int, ...]) -> list[tuple[int, ...]]:
+def equal_rows(value: Tensor, unit_dims: tuple[int, ...], *, within: float = _EQUAL) -> list[tuple[int, ...]]:
     """Classes of more than one unit with equal values, the largest first.
 
     Example:
@@ -64,16 +66,17 @@ def equal_rows(value: Tensor, unit_dims: tuple[int, ...]) -> list[tuple[int, ...
         [(0, 2)]
     """
     rows = _rows(value.detach().double(), unit_dims)
-    return classes_of(rows @ _directions(rows.shape[1], rows.device))
+    return classes_of(rows @ _directions(rows.shape[1], rows.device), within=within)
 
 
-def classes_of(signatures: Tensor) -> list[tuple[int, ...]]:
+def classes_of(signatures: Tensor, *, within: float = _EQUAL) -> list[tuple[int, ...]]:
     """Classes of more than one row that agree in every column to within rounding, the largest first."""
     scale = signatures.abs().amax(0).clamp_min(torch.finfo(signatures.dtype).tiny)
-    first = (signatures / scale)[:, 0]
-    order = first.argsort(stable=True)
-    ordered = (signatures / scale)[order]
-    apart = ((ordered[1:] - ordered[:-1]).abs() > _EQUAL).any(1)
+    scaled = signatures / scale
+    # Sorted by a mixture of all columns: rows that agree in one of them would else come in each other's midst.
+    order = (scaled @ _directions(scaled.shape[1], scaled.device, 1).to(scaled.dtype)).flatten().argsort(stable=True)
+    ordered = scaled[order]
+    apart = ((ordered[1:] - ordered[:-1]).abs() > within).any(1)
     labels = torch.zeros(len(order), dtype=torch.int64, device=order.device)
     labels[1:] = apart.cumsum(0)
     if int(labels[-1]) + 1 == len(order):
@@ -100,20 +103,20 @@ def _directions(size: int, device: torch.device, count: int = _NUM_PROJECTIONS) 
 def _live_classes(trial: Trial, name: str, value: Tensor, chain: Chain) -> bool:
     """Whether units that are still equal do move: those that never open are dead ends, not twins."""
     opened = chain.opened[name] > 0
-    return any(bool(opened[list(group)].any()) for group in equal_rows(value, units_of(trial, name)))
+    return any(bool(opened[list(group)].any()) for group in equal_rows(value, units_of(trial, name), within=_NEARLY))
 
 
-def _permanent(model: nn.Module, question: Question, screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
+def _permanent(make: Callable[..., Trial], screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
     """Classes of units that are equal after the steps, in activations and back-signals."""
-    trial = _trial(model, question, screened, dropout=False)
+    trial = _trial(make, screened, dropout=False)
     trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
     for _ in range(_STEPS):
         take_step(trial, judged_pass(trial))
     return _tied(trial)
 
 
-def _trial(model: nn.Module, question: Question, screened: Trial, *, dropout: bool) -> Trial:
-    trial = Trial(model, question, dtype=torch.float64, samples=screened.num_samples, dropout=dropout)
+def _trial(make: Callable[..., Trial], screened: Trial, *, dropout: bool) -> Trial:
+    trial = make(dtype=torch.float64, samples=max(screened.num_samples, _SAMPLES), dropout=dropout)
     trial.promoting.unit_dims.update(screened.promoting.unit_dims)
     return trial
 
@@ -190,12 +193,12 @@ def _units_first(out: Tensor, dim: int, *, stacked: bool) -> Tensor:
 
 
 def _told_apart_by_dropout(
-    model: nn.Module, question: Question, screened: Trial, chain: Chain, certain: dict[str, list[tuple[int, ...]]]
+    make: Callable[..., Trial], screened: Trial, chain: Chain, certain: dict[str, list[tuple[int, ...]]]
 ) -> frozenset[str]:
     """Maps whose classes come apart where the model's own dropout acts."""
     if not screened.silencing.silenced:
         return frozenset()
-    trial = _trial(model, question, screened, dropout=True)
+    trial = _trial(make, screened, dropout=True)
     trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
     take_step(trial, judged_pass(trial))
     still = _tied(trial)

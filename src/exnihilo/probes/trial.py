@@ -1,19 +1,20 @@
 """A copy of a model with its batch and its loss, on which a probe may do what it likes."""
 
-import copy
+import math
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
-from torch.utils._pytree import tree_map
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
+from exnihilo.probes.apart import hooks_silenced, take_hooks_off, without_autocast
+from exnihilo.probes.batches import copied, num_samples_of, parts
 from exnihilo.probes.promotion import Promoting, WithoutDropout
 from exnihilo.probes.question import Question, described
 from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
@@ -21,11 +22,6 @@ from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import undisturbed
 from exnihilo.structure.recording import tensors_in
 from exnihilo.structure.running import unwrapped
-
-# Hooks that are part of how a module computes, such as those of torch.nn.utils.spectral_norm; all others are the
-# user's own, and stay silent on the copy.
-_OWN_HOOKS = "torch."
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +44,9 @@ class Trial:
         model: Left as it was.
         question: Its batch and loss.
         dtype: What the copy's floating-point tensors are cast to.
-        samples: How many samples of the batch to take; None for all. A batch that cannot be cut is taken whole.
+        samples: How many samples of the batch are enough; None for all. Where the model needs more, more are taken.
         dropout: The model's own dropout and drop path act.
+        values: Of some parameters, in the place of the model's own.
         original: The copy's tensors are the model's own values, uncast: for what the dtype itself does.
 
     Raises:
@@ -64,30 +61,45 @@ class Trial:
         dtype: torch.dtype = torch.float64,
         samples: int | None = 8,
         dropout: bool = False,
+        values: Mapping[str, Tensor] | None = None,
         original: bool = False,
     ) -> None:
         self.model, self.question, self.dtype = model, question, dtype
-        self._dropout = dropout
+        self._dropout, self._given = dropout, dict(values or {})
         self.has_own_loss = False  # the model returns a scalar beside what else it returns
         self.num_passes = 0  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)
-        canonical = canonical_names(model)
-        self.parameters = self._trainable(canonical)
+        self.parameters = self._trainable()
+        self.set(self._given)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
-        self.batch, self.num_samples = question.batch, _num_samples(question.batch)
+        self._part, *self._larger = parts(question.batch, samples)
         self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
         self.promoting = Promoting(dtype, self.parameters)
         self.silencing = WithoutDropout()
-        wanted = cut(question.batch, samples) if samples is not None else None
-        if wanted is not None:
-            self.batch, self.num_samples = wanted, samples or 0
+        self._when_begun_anew: list[Callable[[], None]] = []
 
-    def take_whole_batch(self) -> None:
-        """Take all samples from here on."""
-        self.batch, self.num_samples = self.question.batch, _num_samples(self.question.batch)
+    @property
+    def batch(self) -> Any:
+        """What is looked at: a part of the batch, or all of it."""
+        return self._part.batch
 
-    def _trainable(self, canonical: Mapping[str, str]) -> dict[str, Tensor]:
+    @property
+    def num_samples(self) -> int:
+        """How many samples are looked at."""
+        return self._part.num_samples
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the batch is looked at."""
+        return self._part.is_whole
+
+    def when_begun_anew(self, forget: Callable[[], None]) -> None:
+        """Call this where a first pass failed on a part of the batch, and a larger one is taken."""
+        self._when_begun_anew.append(forget)
+
+    def _trainable(self) -> dict[str, Tensor]:
+        canonical = canonical_names(self.model)
         if self._borrowed is not None:
             mine = {p for p, t in self.model.named_parameters() if t.requires_grad and t.is_floating_point()}
             return {canonical[path]: tensor for path, tensor in self._borrowed.items() if path in mine}
@@ -111,13 +123,22 @@ class Trial:
             CheckError: The loss is no scalar of real numbers.
             Exception: Whatever the model or the loss raises.
         """
-        try:
-            return self._evaluated()
-        except Exception:
-            if self.num_passes or self.num_samples == _num_samples(self.question.batch):
-                raise
-            self.take_whole_batch()  # the model's own code may need the batch as it is
-            return self._evaluated()
+        while self._larger and not self.num_passes:
+            try:
+                evaluation = self._evaluated()
+            except Exception:  # the model's own code may need more of the batch; whether it runs at all is seen on all
+                self._take_more()
+                continue
+            if math.isfinite(float(evaluation.loss.detach())):  # of masked labels the first ones may all be missing
+                return evaluation
+            self._take_more()
+        return self._evaluated()
+
+    def _take_more(self) -> None:
+        self._part, *self._larger = self._larger
+        self.num_passes = 0
+        for forget in self._when_begun_anew:
+            forget()
 
     def _evaluated(self) -> Evaluation:
         self._restore_buffers()
@@ -135,9 +156,25 @@ class Trial:
             before.remove()
         if inputs:
             self.example = inputs[-1]
+        if not self.num_passes and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
+            self._borrow()
+            return self._evaluated()
         self.num_passes += 1
         outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
         return Evaluation(loss=loss, outputs=outputs)
+
+    def _reads_the_model_itself(self, loss: Tensor) -> bool:
+        """Whether the copy's forward reaches the model's own parameters through a closure, which a copy shares."""
+        return not _leaves(loss).isdisjoint(id(parameter) for parameter in self.model.parameters())
+
+    def _borrow(self) -> None:
+        """Run the model itself, with stand-ins in the place of its tensors, instead of a copy."""
+        values = self.values()
+        self.twin, self._borrowed = self.model, _stand_ins(self.model, self._cast)
+        self.parameters = self._trainable()
+        self.set(values)
+        self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
+        self.promoting.follow(self.parameters)
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -148,10 +185,13 @@ class Trial:
             stack.enter_context(undisturbed())
             stack.enter_context(deep_enough_for(self.model))
             stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
+            stack.enter_context(hooks_silenced(self.twin))
+            stack.enter_context(without_autocast(self.model))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             if self._borrowed is not None:
+                self.model.train(True) if not self.model.training else None
                 stack.enter_context(_reparametrize_module(self.model, self._borrowed))
             if not self._dropout:
                 stack.enter_context(self.silencing)
@@ -181,9 +221,9 @@ class Trial:
         return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def start(self) -> dict[str, Tensor]:
-        """The values of the model's own parameters, in the trial's dtype."""
+        """The values that the parameters began with, in the trial's dtype."""
         canonical = canonical_names(self.model)
-        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()}
+        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()} | self._given
         return {name: mine[name].detach().to(self.dtype) for name in self.parameters}
 
     def _restore_buffers(self) -> None:
@@ -240,7 +280,7 @@ def _explained(trial: Trial, error: Exception) -> CheckError:
         if deepest is not None and next(deepest.parameters(recurse=False), None) is not None
         else []
     )
-    one = _num_samples(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
+    one = num_samples_of(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
     return CheckError(
         f"{type(trial.model).__name__} or its loss raises {type(error).__name__}: {said[0][:200] if said else ''}",
         context=[place, *weights, f"batch: {described(trial.question.batch)}"],
@@ -250,60 +290,23 @@ def _explained(trial: Trial, error: Exception) -> CheckError:
     )
 
 
-def cut(batch: Any, samples: int) -> Any | None:
-    """The first samples of a batch; None where it has no more, or does not tell where its samples lie.
-
-    Samples lie along the first dim, whose size most tensors of the batch share.
-
-    Example:
-        >>> x, y = cut((torch.zeros(32, 4), torch.zeros(32)), 8)
-        >>> x.shape, y.shape
-        (torch.Size([8, 4]), torch.Size([8]))
-    """
-    size = _num_samples(batch)
-    if size <= samples:
-        return None
-    return _sliced(batch, size, samples)
-
-
-def _sliced(value: Any, size: int, samples: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[:samples] if value.dim() and value.shape[0] == size else value
-    if isinstance(value, Mapping):
-        entries = {key: _sliced(entry, size, samples) for key, entry in value.items()}
-        try:
-            return cast("Any", type(value))(entries)  # such as a tokenizer's output, whose entries are attributes too
-        except Exception:  # a class of its own that is made otherwise
-            return entries
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_sliced(entry, size, samples) for entry in value))
-    if isinstance(value, list | tuple):
-        return type(value)(_sliced(entry, size, samples) for entry in value)
-    return value
-
-
-def _num_samples(batch: Any) -> int:
-    sizes = [tensor.shape[0] for tensor in tensors_in(batch) if tensor.dim()]
-    return max(set(sizes), key=sizes.count) if sizes else 1
-
-
 def _twin_of(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[str, Tensor] | None]:
     """A copy; or the model itself and the tensors that stand in its parameters' place, where it cannot be copied."""
     try:
         twin = copy_of(model, cast)
     except ReadError:
-        stand_ins = {path: cast(p).requires_grad_(p.requires_grad) for path, p in model.named_parameters()}
-        return model, stand_ins | {path: cast(buffer) for path, buffer in model.named_buffers()}
-    for module in twin.modules():
-        for kind in _HOOKS:
-            hooks: dict[Any, Any] = vars(module).get(kind) or {}
-            for key in [key for key, hook in hooks.items() if not _home(hook).startswith(_OWN_HOOKS)]:
-                del hooks[key]
+        return model, _stand_ins(model, cast)
+    take_hooks_off(twin)
     return (twin if model.training else twin.train()), None
 
 
-def _home(hook: Any) -> str:
-    return getattr(hook, "__module__", None) or type(hook).__module__
+def _stand_ins(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Tensors to take the place of a model's own while it runs itself; of tied ones one, under each of their names."""
+    made: dict[int, Tensor] = {}
+    for tensor in [*model.parameters(), *model.buffers()]:
+        made[id(tensor)] = cast(tensor).requires_grad_(tensor.requires_grad)
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {path: made[id(tensor)] for path, tensor in named}
 
 
 def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
@@ -313,18 +316,6 @@ def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
-
-
-def copied(batch: Any, stand_in: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of a batch whose tensors are replaced; what cannot be copied is copied as far as its containers go."""
-    try:
-        return copy.deepcopy(batch, {id(tensor): stand_in(tensor) for tensor in tensors_in(batch)})
-    except Exception:  # whatever an object's own code raises
-        return tree_map(partial(_replaced, stand_in), batch)
-
-
-def _replaced(stand_in: Callable[[Tensor], Tensor], leaf: Any) -> Any:
-    return stand_in(leaf) if isinstance(leaf, Tensor) else leaf
 
 
 def _shares(tensor: Tensor, parameters: Mapping[str, Tensor]) -> bool:
