@@ -164,9 +164,12 @@ class _Search:
         """Which closed parameters open where some get new values, and the last step at which one does."""
         if names in self.tried:
             return self.tried[names]
+        new = {name: drawn(self.laws[name], self.trial.model, name, self.start[name]) for name in names}
+        if any(torch.equal(new[name], self.start[name]) for name in names):
+            return frozenset(), 0  # what a parameter would be given is what it holds: it is no cause
         self.tries += 1
         self.trial.set(self.start)
-        self.trial.set({name: drawn(self.laws[name], self.trial.model, name, self.start[name]) for name in names})
+        self.trial.set(new)
         chain = chain_of(self.trial, steps=_STEPS)
         freed = set[str]()
         step = 0

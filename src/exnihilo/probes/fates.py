@@ -130,7 +130,7 @@ def _away(trial: Trial, chain: Chain, name: str) -> Fate | None:
 
 
 def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
-    """Whether a parameter may be a dead end: no unit of it opens, or a good part of a map does not that holds one value.
+    """Whether a parameter may be a dead end: no unit opens, or a good part of a map does not that holds one value.
 
     Single units that are off behind an activation are many, and no dead end; neither is a shift that is removed.
     """
@@ -280,6 +280,7 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tenso
         size=float(values.square().mean().sqrt()),
         parts=parts,
         use=trial.promoting.uses.get(name, "other"),
+        order=trial.promoting.used.get(name, -1),
         all_equal=float(first) if bool((values == first).all()) else None,
     )
 

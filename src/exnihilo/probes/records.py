@@ -107,6 +107,7 @@ class Opening:
         parts: Its units by what becomes of them, the most numerous first.
         use: How the model uses it. Of a table the batch chooses rows: what it does not choose gets no gradient.
         all_equal: The value that all its elements have, None where they differ.
+        order: Its place among the parameters by when the model reads them first; -1 where it does not.
     """
 
     parameter: str
@@ -119,6 +120,7 @@ class Opening:
     parts: tuple[Part, ...]
     use: Use = "other"
     all_equal: float | None = None
+    order: int = -1
 
     @property
     def num_units(self) -> int:

@@ -64,7 +64,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             severity="WARN",
             basis="measured",
             parameters=(signals.head,),
-            evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the outputs' standard deviation is"
+            evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the outputs' spread is"
             f" {signals.output_std:.3g}",
             cause="the head's outputs are too large before anything is learned",
             remedy=measured.rescaled(signals.head, size * factor, line),

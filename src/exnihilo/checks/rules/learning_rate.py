@@ -46,7 +46,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             basis="measured",
             parameters=(),
             num_roots=0,
-            evidence=f"{update.rule}: loss {update.loss:.3g} before the first step, {update.after:.3g} after it; {later}",
+            evidence=f"{update.rule}: loss {update.loss:.3g} at first, {update.after:.3g} after a step; {later}",
             cause="the step is longer than the distance over which the loss falls along it",
             remedy=Remedy(line=f'for group in optimizer.param_groups: group["lr"] *= {factor:.1g}'),
         ),
