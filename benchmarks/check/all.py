@@ -34,7 +34,7 @@ def python_of(tool: str) -> Path | None:
     if (home / ".complete").exists():
         return python
     print(f"installing {tool}=={PINNED[tool]}", flush=True)
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=True, clear=True)
     packages = next((home / "lib").glob("python*")) / "site-packages"
     ours = Path(sys.prefix) / "lib" / packages.parent.name / "site-packages"
     (packages / "beside.pth").write_text(f"{ours}\n")  # one torch for all: what is compared is the tools
