@@ -25,13 +25,19 @@ CODE = "dead-units"
 # Healthy maps stay below a fifth where there are places enough.
 _SHARE = 0.4
 _PLACES = 16
+# Of a bottleneck of a few units half may be off by chance, as in squeeze-and-excitation.
+_UNITS = 8
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """A warning for the map with the largest share, and those behind it."""
     if measured.signals is None:
         return ()
-    dead = [a for a in measured.signals.activations if a.dead > _SHARE and a.parameter and a.places >= _PLACES]
+    dead = [
+        a
+        for a in measured.signals.activations
+        if a.dead > _SHARE and a.parameter and a.places >= _PLACES and a.units >= _UNITS
+    ]
     closed = {o.parameter for o in measured.learning.openings if o.fate in {"dead", "stuck"}}
     dead = [a for a in dead if a.parameter not in closed]
     if not dead:
