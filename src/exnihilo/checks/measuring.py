@@ -24,6 +24,7 @@ _SAMPLES = 8
 # Below it a map's samples may have collapsed, and whether the output still has after some steps is looked at.
 _SPREAD = 1e-3
 _LATER_STEPS = 5
+_FLOOR = 0.5
 
 
 def measure(
@@ -73,7 +74,7 @@ def _later_spread(make: Callable[[], Trial], signals: Signals) -> float | None:
         return None
     trial = make()
     for _ in range(_LATER_STEPS):
-        take_step(trial, judged_pass(trial))
+        take_step(trial, judged_pass(trial), floor=_FLOOR)
     outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]
     if not outputs:
         return None

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from exnihilo.probes.batches import num_samples_of
 from exnihilo.probes.finite import not_finite
-from exnihilo.probes.openings import LIVE, RESIDUE, UNDECIDED, Chain, Pass, chain_of, judged_pass, size_of, units_of
+from exnihilo.probes.openings import (
+    LIVE,
+    RESIDUE,
+    UNDECIDED,
+    Chain,
+    Pass,
+    chain_of,
+    judged_pass,
+    size_of,
+    spread,
+    units_of,
+)
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
@@ -57,16 +68,12 @@ def learning_of(
     if broken is not None:
         return broken
     dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
-    plain: dict[str, Fate | None] = {name: _plain_fate(trial, chain, name) for name in chain.opened}
-    unclear = [name for name, fate in plain.items() if fate is None]
-    if not unclear:
-        fates = {name: _with_opened(chain, name, fate) for name, fate in plain.items()}
-    elif not any(_is_grave(chain, name) for name in unclear):
-        fates = _fates(trial, chain, chain.passes[-1])
-    else:
+    if any(_is_grave(trial, chain, name) for name in chain.closed) or _meets_more(make, trial, chain):
         chain, fates, decided, confirmed = _certified(make, trial, chain)
         dtype = decided.dtype
         num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
+    else:
+        fates = {name: _plain_fates(trial, chain, name) for name in chain.opened}
     widths = twins_of(make, trial, chain)
     start = trial.start()
     return Learning(
@@ -97,33 +104,62 @@ def _not_finite(trial: Trial, chain: Chain) -> Learning | None:
     )
 
 
-def _plain_fate(trial: Trial, chain: Chain, name: str) -> Fate | None:
-    """What becomes of the closed units of a parameter, where no further pass is needed to tell; else None.
+def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
+    """What becomes of each unit of a parameter that is no dead end as a whole, by what the steps showed.
 
-    Rows that nobody looked up are not used. A shift with nothing but rounding for a gradient is removed by what
-    follows: a dead region or a saddle gives exact zeros, and what cancels in a sum leaves its rounding.
+    A parameter that no gradient leads to is not used, or detached; rows that nobody looked up are not used. A closed
+    unit with nothing but rounding for a gradient is removed by what follows: a dead region or a saddle gives exact
+    zeros, and what cancels in a sum leaves its rounding.
+    """
+    steps = chain.opened[name]
+    opened, dead, removed = (torch.full_like(steps, _CODE[fate]) for fate in ("opens", "dead", "invariant"))
+    away = _away(trial, chain, name)
+    if away is not None:
+        return torch.where(steps > 0, opened, _CODE[away])
+    rounding = torch.stack([(v == RESIDUE) | (v == UNDECIDED) for v in (m.verdicts[name] for m in chain.passes)]).any(0)
+    mostly = float(rounding[steps == 0].float().mean()) >= _MOSTLY if bool((steps == 0).any()) else False
+    return torch.where(steps > 0, opened, torch.where(rounding | mostly, removed, dead))
+
+
+def _away(trial: Trial, chain: Chain, name: str) -> Fate | None:
+    """Why no gradient leads to a parameter or to some of its rows; None where one does, or should."""
+    if name not in trial.promoting.used:
+        return "unused"  # what no sample chooses may be reached none the less, with no rows to learn from
+    if not any(name in made.reached for made in chain.passes):
+        return "detached"
+    is_table = trial.promoting.uses.get(name) == "table"
+    return "unused" if is_table and bool((chain.opened[name] > 0).any()) else None
+
+
+def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
+    """Whether a parameter may be a dead end: no unit of it opens, or a good part of a map does not that holds one value.
+
+    Single units that are off behind an activation are many, and no dead end; neither is a shift that is removed.
     """
     closed = chain.opened[name] == 0
-    use = trial.promoting.uses.get(name)
-    if not bool(closed.any()):
-        return "opens"
-    if use == "table" and not bool(closed.all()):
-        return "unused"
-    if use != "shift":
-        return None
-    is_rounding = [(made.verdicts[name] == RESIDUE) | (made.verdicts[name] == UNDECIDED) for made in chain.passes]
-    share = torch.stack(is_rounding).any(0)[closed].float().mean()
-    return "invariant" if float(share) >= _MOSTLY else None
+    if _away(trial, chain, name) is not None:
+        return False
+    if trial.promoting.uses.get(name) == "shift" and bool((_plain_fates(trial, chain, name) != _CODE["dead"]).all()):
+        return False
+    if bool(closed.all()):
+        return True
+    value = trial.start()[name]
+    if value.dim() < 2 or float(closed.float().mean()) < CLOSED_SHARE:
+        return False
+    held = value[spread(closed, value, units_of(trial, name))]
+    return bool((held == held[0]).all())
 
 
-def _with_opened(chain: Chain, name: str, closed: Fate | None) -> Tensor:
-    """The fate of each unit, where that of all closed ones is known."""
-    return torch.where(chain.opened[name] > 0, _CODE["opens"], _CODE[closed or "undecided"])
-
-
-def _is_grave(chain: Chain, name: str) -> bool:
-    """Whether so many units of a parameter are closed that it may be a dead end."""
-    return float((chain.opened[name] == 0).float().mean()) >= CLOSED_SHARE
+def _meets_more(make: Callable[..., Trial], trial: Trial, chain: Chain) -> bool:
+    """Whether other samples of the batch lead to a parameter that those looked at do not lead to."""
+    away = {name for name in chain.closed if not bool(chain.opened[name].any()) and _away(trial, chain, name)}
+    if not away or trial.is_whole:
+        return False
+    try:
+        whole = make(dtype=trial.dtype, samples=None)
+        return not away.isdisjoint(judged_pass(whole).reached & whole.promoting.used)
+    except RuntimeError:  # it does not fit into memory
+        return False
 
 
 def screening_dtype(model: nn.Module) -> torch.dtype:
@@ -181,36 +217,41 @@ def _confirmed(make: Callable[..., Trial], trial: Trial, chain: Chain, there: Pa
 def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     closed = chain.closed
     start = trial.start()
-    trial.set({name: _noisy(name, value) for name, value in start.items()})
-    noisy = judged_pass(trial)
+    # A saddle stays one after the steps. What noise frees before them alone lies at a kink, and its fate is not told.
+    noisy_start, noisy = (
+        _pass_at(trial, {name: _noisy(name, value.to(trial.dtype)) for name, value in values.items()})
+        for values in (start, chain.values)
+    )
     used = frozenset(trial.promoting.used)
     fresh: list[Pass] = []
     if any(bool(((chain.opened[n] == 0) & (noisy.verdicts[n] != LIVE)).any()) for n in closed):
         for draw in range(2):
-            trial.set({name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()})
-            made = judged_pass(trial)
+            values = {name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()}
+            made = _pass_at(trial, values)
             fresh += [made] if math.isfinite(made.loss) else []
     trial.set(start)
-    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy)))
+    reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
-        plain = _plain_fate(trial, chain, name)
-        if plain == "unused":
-            fates[name] = _with_opened(chain, name, plain)
-            continue
-        if name not in reached or name not in used:  # what no sample chooses may be reached, with no rows to learn from
-            away: Fate = "detached" if name in used else "unused"
-            fates[name] = torch.full_like(steps, _CODE[away])
+        if name not in reached or name not in used or _away(trial, chain, name) == "unused":
+            away: Fate = "detached" if name not in reached and name in used else "unused"
+            fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])
         hidden = torch.stack([made.verdicts[name] == UNDECIDED for made in (there, noisy, *fresh)])
         fate[hidden.all(0)] = _CODE["undecided"]  # else some pass showed that what is left is rounding
         for made in fresh:
             fate[made.verdicts[name] == LIVE] = _CODE["dead"]
+        fate[noisy_start.verdicts[name] == LIVE] = _CODE["undecided"]
         fate[noisy.verdicts[name] == LIVE] = _CODE["stuck"]
         fate[steps > 0] = _CODE["opens"]
         fates[name] = fate
     return fates
+
+
+def _pass_at(trial: Trial, values: dict[str, Tensor]) -> Pass:
+    trial.set(values)
+    return judged_pass(trial)
 
 
 def _generator(name: str, device: torch.device, draw: int) -> torch.Generator:

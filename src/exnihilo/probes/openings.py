@@ -159,8 +159,15 @@ def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
     return Chain(opened=opened, scales=scales, values=trial.values(), passes=tuple(passes))
 
 
-def take_step(trial: Trial, made: Pass) -> None:
-    """Move each live unit along its gradient, normalized over its parameter."""
+def take_step(trial: Trial, made: Pass, *, floor: float = 0.0) -> None:
+    """Move each live unit along its gradient, normalized over its parameter.
+
+    Args:
+        trial: Where the pass was made.
+        made: Its gradients.
+        floor: A parameter smaller than this moves as one of this size would: what an optimizer does that divides by the
+            gradient's own size, such as Adam.
+    """
     moved: dict[str, Tensor] = {}
     for name, gradient in made.gradients.items():
         parameter = trial.parameters[name]
@@ -168,7 +175,7 @@ def take_step(trial: Trial, made: Pass) -> None:
         direction = torch.where(live, gradient, torch.zeros_like(gradient))
         size = root_mean_square(direction)
         if bool(size > 0) and bool(torch.isfinite(size)):
-            moved[name] = parameter.detach() - direction / size * (_STEP * size_of(parameter))
+            moved[name] = parameter.detach() - direction / size * (_STEP * max(size_of(parameter), floor))
     trial.set(moved)
 
 

@@ -182,6 +182,7 @@ class Listener:
 
     def _see_output(self, _module: nn.Module, _args: Any, output: Any) -> None:
         tensors = [t for t in tensors_in(output) if t.is_floating_point() and t.dim() > 1]
+        self._trial.has_own_loss = any(t.is_floating_point() and t.dim() == 0 for t in tensors_in(output))
         if self._output is None and tensors:
             largest = max(tensors, key=lambda t: t.numel())
             self._output = largest.detach(), self._mode.origin(largest)
@@ -196,8 +197,6 @@ class Listener:
         self._hook.remove()
         mode, trial = self._mode, self._trial
         output, head = self._output if self._output is not None else (None, "")
-        if not head and mode.maps:
-            head = mode.maps[-1].parameter
         trial.set(trial.start())
         return Signals(
             maps=tuple(mode.maps),
@@ -215,16 +214,19 @@ class Listener:
 
 def reference_loss(trial: Trial, head: str) -> float | None:
     """The loss where what the model returns is zero; None where that cannot be had."""
-    if trial.question.form == "own":
+    if trial.question.form == "own" or trial.has_own_loss:
         names = [name for name in (head, f"{head.rpartition('.')[0]}.bias") if name in trial.parameters]
         if not names:
             return None
         kept = trial.values()
         trial.set({name: torch.zeros_like(trial.parameters[name]) for name in names})
         try:
-            return _finite(float(trial.evaluate().loss.detach()))
+            evaluation = trial.evaluate()
         finally:
             trial.set(kept)
+        largest = max((o for o in evaluation.outputs if o.dim() > 1), key=lambda o: o.numel(), default=None)
+        is_zero = largest is not None and not bool(largest.any())
+        return _finite(float(evaluation.loss.detach())) if is_zero else None
     seen: list[bool] = []
 
     def emptied(_module: nn.Module, _args: Any, output: Any) -> Any:

@@ -66,6 +66,7 @@ class Trial:
     ) -> None:
         self.model, self.question, self.dtype = model, question, dtype
         self._dropout, self._given = dropout, dict(values or {})
+        self.has_own_loss = False  # the model returns a scalar beside what else it returns
         self.num_passes = 0  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)

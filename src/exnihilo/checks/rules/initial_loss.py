@@ -24,13 +24,13 @@ from exnihilo.checks.records import Finding
 from exnihilo.structure.names import as_attribute
 
 CODE = "initial-loss"
-# Logits of standard deviation 1.4 and more: an untrained head in common use stays below 1.
-_EXCESS = 1.0
+# Gaussian logits of standard deviation 2: untrained heads in common use stay well below it.
+_EXCESS = 2.0
 _SHARE = 0.5
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
-    """A warning where the loss exceeds that of zero outputs by a whole unit and half of it."""
+    """A warning where the loss exceeds that of zero outputs by two units and half of it."""
     signals, loss = measured.signals, measured.learning.loss
     if signals is None or signals.reference is None or not signals.head:
         return ()
