@@ -68,7 +68,7 @@ def learning_of(
     if broken is not None:
         return broken
     dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
-    if any(_is_grave(trial, chain, name) for name in chain.closed):
+    if any(_is_grave(trial, chain, name) for name in chain.closed) or _meets_more(make, trial, chain):
         chain, fates, decided, confirmed = _certified(make, trial, chain)
         dtype = decided.dtype
         num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
@@ -123,8 +123,10 @@ def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
 
 def _away(trial: Trial, chain: Chain, name: str) -> Fate | None:
     """Why no gradient leads to a parameter or to some of its rows; None where one does, or should."""
+    if name not in trial.promoting.used:
+        return "unused"  # what no sample chooses may be reached none the less, with no rows to learn from
     if not any(name in made.reached for made in chain.passes):
-        return "detached" if name in trial.promoting.used else "unused"
+        return "detached"
     is_table = trial.promoting.uses.get(name) == "table"
     return "unused" if is_table and bool((chain.opened[name] > 0).any()) else None
 
@@ -146,6 +148,18 @@ def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
         return False
     held = value[spread(closed, value, units_of(trial, name))]
     return bool((held == held[0]).all())
+
+
+def _meets_more(make: Callable[..., Trial], trial: Trial, chain: Chain) -> bool:
+    """Whether other samples of the batch lead to a parameter that those looked at do not lead to."""
+    away = {name for name in chain.closed if not bool(chain.opened[name].any()) and _away(trial, chain, name)}
+    if not away or trial.is_whole:
+        return False
+    try:
+        whole = make(dtype=trial.dtype, samples=None)
+        return not away.isdisjoint(judged_pass(whole).reached.intersection(whole.promoting.used))
+    except RuntimeError:  # it does not fit into memory
+        return False
 
 
 def screening_dtype(model: nn.Module) -> torch.dtype:
@@ -219,9 +233,8 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
-        away = _away(trial, chain, name)
-        if away == "unused" or name not in reached or name not in used:  # of what no sample chooses, no row may learn
-            away = "detached" if away != "unused" and name in used else "unused"
+        if name not in reached or name not in used or _away(trial, chain, name) == "unused":
+            away: Fate = "detached" if name not in reached and name in used else "unused"
             fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])

@@ -93,9 +93,7 @@ class Promoting(TorchDispatchMode):
     ) -> Any:
         """Call the operation in the finer dtype."""
         kwargs = dict(kwargs or {})
-        # A view computes nothing, and neither does an expert that is given no samples.
-        if not func.is_view and all(arg.numel() for arg in args if isinstance(arg, Tensor)):
-            self._note(func, args)
+        given = args
         if self._low:
             if kwargs.get("dtype") in self._low:
                 kwargs["dtype"] = self._to
@@ -103,8 +101,12 @@ class Promoting(TorchDispatchMode):
             args = self._alike(func, args)
         if _GROUPED is not None and func is _GROUPED.default:
             self.num_promoted += 1
-            return grouped_product(*args[:3])
-        out = func(*args, **kwargs)
+            out = grouped_product(*args[:3])
+        else:
+            out = func(*args, **kwargs)
+        # A view computes nothing, and neither does an expert that is given no samples.
+        if not func.is_view and not (isinstance(out, Tensor) and out.numel() == 0):
+            self._note(func, given)
         if func in _MAKES and isinstance(out, Tensor) and out.dtype in self._low:
             self.num_promoted += 1
             return out.to(self._to)
