@@ -8,12 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from transformers.trainer_callback import TrainerCallback
 
 from exnihilo.checks.check import check
 from exnihilo.checks.records import Diagnosis
-from exnihilo.errors import CheckError
+from exnihilo.errors import CheckError, MissingExtraError
 from exnihilo.integrations.outcome import OnFail, require_known, settle
+
+try:
+    from transformers.trainer_callback import TrainerCallback
+except ImportError as error:
+    raise MissingExtraError(
+        f"The callback of the Trainer needs transformers, which cannot be imported: {error}",
+        fix="pip install 'exnihilo[hf]'",
+    ) from error
 
 
 class CheckFirstBatchCallback(TrainerCallback):

@@ -8,14 +8,21 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 from exnihilo.checks.check import check
 from exnihilo.checks.records import Diagnosis
-from exnihilo.errors import CheckError
+from exnihilo.errors import CheckError, MissingExtraError
 from exnihilo.integrations.outcome import OnFail, require_known, settle
+
+try:
+    import lightning.pytorch as pl
+except ImportError as error:
+    raise MissingExtraError(
+        f"The Lightning callback needs lightning, which cannot be imported: {error}",
+        fix="pip install 'exnihilo[lightning]'",
+    ) from error
 
 
 class CheckFirstBatch(pl.Callback):
