@@ -24,6 +24,7 @@ from exnihilo.structure.records import Structure
 # Chains of steps that a search may take; each costs a few passes of a model that would not have learned.
 _MAX_TRIES = 48
 _STEPS = 4
+_FATES: tuple[Fate, ...] = ("stuck", "dead")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,13 @@ class Roots:
     found: tuple[Root, ...] = ()
     unexplained: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that hangs on these roots, themselves first, and what is unexplained."""
+        own = [name for root in self.found for name in root.parameters]
+        freed = [name for root in self.found for name in root.freed]
+        return tuple(dict.fromkeys([*own, *freed, *self.unexplained]))
+
 
 def is_closed(opening: Opening, *fates: Fate) -> bool:
     """Whether a parameter, or a large part of its units, has one of these fates."""
@@ -68,15 +76,33 @@ def is_whole(opening: Opening, *fates: Fate) -> bool:
     return opening.fate in fates and not opening.num_of("opens")
 
 
-def roots_of(make: Callable[[], Trial], learning: Learning, *, fates: tuple[Fate, ...]) -> Roots:
-    """The roots of all parameters with some fates; empty where there is none."""
-    # Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
-    is_grave = is_closed if "stuck" in fates else is_whole
-    closed = [opening for opening in learning.openings if is_grave(opening, *fates)]
+def dead_ends(learning: Learning) -> tuple[Opening, ...]:
+    """The parameters that are stuck, and those that are dead as a whole.
+
+    Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
+    """
+    return tuple(o for o in learning.openings if is_closed(o, "stuck") or is_whole(o, "dead"))
+
+
+def roots_of(make: Callable[[], Trial], learning: Learning) -> tuple[Roots, Roots]:
+    """The roots of what is stuck, and of what is dead: each by what becomes of the root itself.
+
+    They are looked for together, since what hangs on a dead map may look stuck.
+    """
+    closed = dead_ends(learning)
     if not closed:
-        return Roots()
-    search = _Search(make, closed, fates)
-    return search.roots()
+        return Roots(), Roots()
+    roots = _Search(make, closed, _FATES).roots()
+    fates = {opening.parameter: opening.fate for opening in closed}
+    dead = [root for root in roots.found if fates[root.parameters[0]] == "dead"]
+    stuck = [root for root in roots.found if root not in dead]
+    unexplained = {
+        fate: tuple(n for n in roots.unexplained if (fates[n] == "dead") == (fate == "dead")) for fate in _FATES
+    }
+    return (
+        Roots(found=tuple(stuck), unexplained=unexplained["stuck"]),
+        Roots(found=tuple(dead), unexplained=unexplained["dead"]),
+    )
 
 
 @dataclass
@@ -133,12 +159,11 @@ class _Search:
     def _candidates(self) -> list[str]:
         """What holds one value first, maps before vectors; within these the model's order."""
         uses = {"map": 0, "scale": 1, "shift": 2, "table": 3, "other": 1}
-        dead = "dead" in self.fates
         rank = {
             opening.parameter: (
                 opening.all_equal != 0.0,
                 opening.all_equal is None and not self._part_equal(opening),
-                opening.use != "shift" if dead else uses[opening.use],
+                opening.use != "shift" if opening.fate == "dead" else uses[opening.use],
             )
             for opening in self.closed
         }

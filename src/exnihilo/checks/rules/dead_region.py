@@ -19,19 +19,17 @@ How to fix:
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.checks.roots import is_whole
-from exnihilo.checks.rules.wording import counted, named_first
+from exnihilo.checks.rules.wording import counted
 
 CODE = "dead-region"
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """One finding for all parameters that are dead as a whole, root causes first."""
-    dead = [opening for opening in measured.learning.openings if is_whole(opening, "dead")]
-    if not dead:
-        return ()
     learning = measured.learning
-    names = named_first(dead, measured.dead)
+    names = measured.dead.names
+    if not names:
+        return ()
     return (
         Finding(
             code=CODE,

@@ -20,8 +20,8 @@ How to fix:
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.checks.roots import Roots, is_closed
-from exnihilo.checks.rules.wording import counted, listed_parts, named_first
+from exnihilo.checks.roots import Roots
+from exnihilo.checks.rules.wording import counted, listed_parts
 from exnihilo.probes.records import Opening
 
 CODE = "stuck-saddle"
@@ -29,7 +29,8 @@ CODE = "stuck-saddle"
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """One finding for all parameters that are stuck, root causes first."""
-    stuck = [opening for opening in measured.learning.openings if is_closed(opening, "stuck")]
+    openings = measured.learning.by_name
+    stuck = [openings[name] for name in measured.stuck.names]
     if not stuck:
         return ()
     return (
@@ -37,7 +38,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             code=CODE,
             severity="FAIL" if measured.learning.confirmed else "WARN",
             basis="exact",
-            parameters=named_first(stuck, measured.stuck),
+            parameters=measured.stuck.names,
             num_roots=max(sum(len(root.parameters) for root in measured.stuck.found), 1),
             evidence=_evidence(measured, stuck),
             cause=_cause(measured.stuck, stuck),
