@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from torchvision_shim import define_missing_operators
 
 from exnihilo.errors import InvalidValueError, UntrainableError
+from torchvision_shim import define_missing_operators
 
 _KEPT = define_missing_operators()  # they live as long as the library that defines them
 pl = pytest.importorskip("lightning.pytorch")
