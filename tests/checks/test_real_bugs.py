@@ -45,7 +45,7 @@ def test_its_fix_is_quiet(bug):
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # the very bug of one of them
 @pytest.mark.parametrize("bug", [b for b in VISIBLE if not b.by_factory], ids=lambda bug: bug.source)
 def test_training_shows_the_bug_too(bug):
-    """The buggy one keeps a parameter still, or units equal, or begins or ends with far more loss than the fixed one."""
+    """The buggy one keeps a parameter still, or units equal, or begins or ends with far more loss than the fixed."""
     first, last, still, distinct = [], [], [], []
     for fixed in (False, True):
         subject = subject_of(bug, fixed=fixed)
