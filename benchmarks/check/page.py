@@ -39,8 +39,8 @@ def page(ours: Path, tools: Path) -> str:
         "# How well checks find what stops a model, and how quiet they are",
         "",
         f"Measured on {datetime.date.today()}, {where}, one thread a process.",
-        f"{len({row['case'].split('/')[0] for row in mine})} architectures, each healthy in float32 and bfloat16, and with every"
-        " fault that has a home in it. Structural faults are true by construction and were seen to hold by training in"
+        f"{len({row['case'].split('/')[0] for row in mine})} architectures, each healthy in float32 and bfloat16, and with"
+        " every fault that has a home in it. Structural faults are true by construction and were seen to hold by training in"
         " float64; the harm of graded ones was decided by training (`benchmarks/check/label.py`; both in"
         " `benchmarks/check/labels.jsonl`). Half of the architectures, by the hash of their names, had no part in the choice"
         " of a threshold.",
@@ -59,8 +59,8 @@ def page(ours: Path, tools: Path) -> str:
         "",
         "## All tools on the same sample of cases",
         "",
-        f"{pins}; each as shipped, by its documented entry point. `overfit-one-batch` is what people use now: a hundred Adam"
-        " steps on one batch must halve the loss. It passes the dead ends that let the loss fall.",
+        f"{pins}; each as shipped, by its documented entry point. `overfit-one-batch` is what people use now: a hundred"
+        " Adam steps on one batch must halve the loss. It passes the dead ends that let the loss fall.",
         "",
         table(all_, truth),
         "",
