@@ -34,12 +34,13 @@ def page(ours: Path, tools: Path) -> str:
         real_bugs.main()
     where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     pins = ", ".join(f"{tool} {version}" for tool, version in PINNED.items())
+    count = len({row["case"].split("/")[0] for row in mine})
     lines = [
         "<!-- written by benchmarks/check/page.py -->",
         "# How well checks find what stops a model, and how quiet they are",
         "",
         f"Measured on {datetime.date.today()}, {where}, one thread a process.",
-        f"{len({row['case'].split('/')[0] for row in mine})} architectures, each healthy in float32 and bfloat16, and with"
+        f"{count} architectures, each healthy in float32 and bfloat16, and with"
         " every fault that has a home in it. Structural faults are true by construction and were seen to hold by training in"
         " float64; the harm of graded ones was decided by training (`benchmarks/check/label.py`; both in"
         " `benchmarks/check/labels.jsonl`). Half of the architectures, by the hash of their names, had no part in the choice"
