@@ -29,7 +29,7 @@ def page() -> str:
     lines += [f"- [`{code}`](#{code}): {_lines(rule)[0]}" for code, rule in RULES]
     for code, rule in RULES:
         lines += ["", f"## {code}", "", _lines(rule)[0], ""]
-        head, *parts = _SECTION.split(_doc(rule))
+        _, *parts = _SECTION.split(_doc(rule))
         for title, body in zip(parts[::2], parts[1::2], strict=True):
             words = " ".join(dedent(body).split()).replace("``", "`")
             lines.append(f"**{title}.** {words}  ")

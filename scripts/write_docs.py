@@ -1,4 +1,4 @@
-"""Writes the pages that repeat the code: docs/recipes/ and docs/rules.md from docstrings, docs/roles.md from real reads.
+"""Writes the pages that repeat the code: docs/recipes/ and docs/rules.md by docstrings, docs/roles.md by real reads.
 
 python scripts/write_docs.py            rewrites them
 python scripts/write_docs.py --check    changes nothing; ends with 1 and names each page that is not current

@@ -2,7 +2,8 @@
 
 Of every broken case whose fault is there: the remedies that write parameters are applied (`fix(..., unsafe=True)`), the
 model is checked again, and trained for 60 Adam steps beside the same architecture without the fault. It succeeds where
-nothing fails any more and the mean of the last 20 losses is at most a tenth of the first clean loss above the clean one's.
+nothing fails any more and the mean of the last 20 losses exceeds the clean one's by at most a tenth of the first clean
+loss.
 
     python -m benchmarks.check.fixes [--every 4] [--shard 0/2]
 """
@@ -14,7 +15,6 @@ import json
 import warnings
 
 import torch
-
 from benchmarks.check.cases import cases
 from benchmarks.check.label import LAST, STEPS, losses, trained
 from benchmarks.check.run import in_sample
