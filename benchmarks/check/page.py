@@ -41,7 +41,7 @@ def page(ours: Path, tools: Path) -> str:
         "",
         f"Measured on {datetime.date.today()}, {where}, one thread a process.",
         f"{count} architectures, each healthy in float32 and bfloat16, and with"
-        " every fault that has a home in it. Structural faults are true by construction and were seen to hold by training"
+        " every fault that has a home in it. Structural faults are true by construction, and hold in training"
         " in float64; the harm of graded ones was decided by training (`benchmarks/check/label.py`; both in"
         " `benchmarks/check/labels.jsonl`). Half of the architectures, by the hash of their names, had no part in the"
         " choice of a threshold.",
