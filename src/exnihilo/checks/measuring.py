@@ -54,8 +54,7 @@ def measure(
     signals = listener.signals() if learning.not_finite is None else None
     measured = Measured(
         learning=learning,
-        stuck=roots_of(make, learning, fates=("stuck",)),
-        dead=roots_of(make, learning, fates=("dead",)),
+        roots=roots_of(make, learning),
         signals=signals,
         later_spread=_later_spread(make, signals) if signals is not None else None,
         update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,

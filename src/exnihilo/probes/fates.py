@@ -132,7 +132,7 @@ def _away(trial: Trial, chain: Chain, name: str) -> Fate | None:
 
 
 def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
-    """Whether a parameter may be a dead end: no unit of it opens, or a good part of a map does not that holds one value.
+    """Whether a parameter may be a dead end: no unit of it opens, or a good part of a map that holds one value stays.
 
     Single units that are off behind an activation are many, and no dead end; neither is a shift that is removed.
     """

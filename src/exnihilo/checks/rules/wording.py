@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from exnihilo.checks.roots import Roots
 from exnihilo.probes.records import Fate, Opening
 
 
@@ -16,10 +15,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def named_first(closed: Sequence[Opening], roots: Roots) -> tuple[str, ...]:
+def named_first(closed: Sequence[Opening], roots: Sequence[str]) -> tuple[str, ...]:
     """The parameters of a finding: the roots, then what they stop, in the model's order."""
-    chosen = [name for root in roots.found for name in root.parameters]
-    return tuple(dict.fromkeys([*chosen, *(opening.parameter for opening in closed)]))
+    return tuple(dict.fromkeys([*roots, *(opening.parameter for opening in closed)]))
 
 
 def listed_parts(closed: Sequence[Opening], *fates: Fate) -> str:
