@@ -15,7 +15,7 @@ export OMP_NUM_THREADS := 1
 # Tests of one file share a process, and so what its fixtures made, such as the whole quick report.
 PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: setup report test slow lint readme benchmarks clean docs
+.PHONY: setup report test slow lint readme benchmarks benchmark-check benchmark-check-sample clean docs
 
 setup: $(VENV)/.complete
 
@@ -45,6 +45,12 @@ docs: setup ## writes the pages that repeat the code: docs/recipes/ and docs/rol
 
 benchmarks: setup ## writes the figures that docs/benchmarks.md shows; on an idle machine
 	@$(BIN)/python scripts/write_benchmarks.py
+
+benchmark-check: setup ## exnihilo check and its rivals on the same healthy and broken models; hours, resumable
+	@$(BIN)/python -m benchmarks.check.all --workers $(WORKERS)
+
+benchmark-check-sample: setup ## the same on every thirtieth case; minutes
+	@$(BIN)/python -m benchmarks.check.all --workers $(WORKERS) --seeds 1 --every 30 --out .benchmark-check/sample
 
 clean: ## the environment and what was built; reports and their ledgers stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info

@@ -1,4 +1,4 @@
-"""Writes the pages that repeat the code: docs/recipes/ from the recipes' docstrings, and docs/roles.md from real reads.
+"""Writes the pages that repeat the code: docs/recipes/ and docs/rules.md from docstrings, docs/roles.md from real reads.
 
 python scripts/write_docs.py            rewrites them
 python scripts/write_docs.py --check    changes nothing; ends with 1 and names each page that is not current
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import roles_page  # noqa: E402  # found through the path above
+import rules_page  # noqa: E402  # the same
 from torch import Tensor, nn  # noqa: E402
 
 from exnihilo.errors import ExnihiloError  # noqa: E402
@@ -37,6 +38,7 @@ def pages() -> Mapping[Path, str]:
     for name in RECIPES:
         found[ROOT / "docs" / "recipes" / f"{name}.md"] = recipe_page(name)
     found[ROOT / "docs" / "roles.md"] = f"{MADE}\n{roles_page.page()}"
+    found[ROOT / "docs" / "rules.md"] = f"{MADE}\n{rules_page.page()}"
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from benchmarks.check.plain import Attention, ConvNet, Experts, LowRank, Recurrent, Residual
-from benchmarks.check.subjects import Subject
+from benchmarks.check.subjects import CLASSES, Subject
 from torch import Tensor, nn
 
 MAPS = (nn.Linear, nn.Conv2d)
@@ -429,9 +429,10 @@ def huge_scores(subject: Subject, generator: torch.Generator) -> Injected | None
 
 
 def head_size(subject: Subject, generator: torch.Generator) -> Injected | None:
-    head = maps_of(subject.model)[-1] if maps_of(subject.model) else None
-    if head is None or not isinstance(head[1], nn.Linear) or not bool(head[1].weight.any()):
+    heads = [(n, m) for n, m in maps_of(subject.model) if isinstance(m, nn.Linear) and m.out_features in {CLASSES, 96}]
+    if not heads or not bool(heads[-1][1].weight.any()):
         return None
+    head = heads[-1]
     if subject.loss.__name__ not in {"classify", "own"}:
         return None
     with torch.no_grad():
@@ -451,8 +452,8 @@ class Softened(nn.Module):
 def double_softmax(subject: Subject, generator: torch.Generator) -> Injected | None:
     if subject.loss.__name__ != "classify":
         return None
-    head = maps_of(subject.model)
-    return Injected(replace(subject, model=Softened(subject.model)), (f"inner.{head[-1][0]}.weight",)) if head else None
+    heads = [n for n, m in maps_of(subject.model) if isinstance(m, nn.Linear) and m.out_features == CLASSES]
+    return Injected(replace(subject, model=Softened(subject.model)), (f"inner.{heads[-1]}.weight",)) if heads else None
 
 
 def embedding_size(subject: Subject, generator: torch.Generator) -> Injected | None:

@@ -1,7 +1,7 @@
 """Which injected faults are really there, and which of the graded ones do harm: by training, with plain PyTorch alone.
 
-Structural: the named parameters do not move in 20 steps of gradient descent in float64 (at least half of the elements of
-each, to 1e-12), or units of the first named one that are equal stay so. What does not hold is no case.
+Structural: the named parameters do not move in 20 steps of gradient descent in float64 (at least half of the elements
+of each, to 1e-12), or units of the first named one that are equal stay so. What does not hold is no case.
 
 Graded: harmful where, with Adam at 3e-3 for 60 steps on the case's batch, the mean loss of the last 20 steps exceeds
 that of the same architecture without the fault by more than a tenth of the clean one's first loss. A learning rate is

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from checked_models import CRITERION, Adapted, Attention, ResNet, Routed, filled, images, mlp, vectors, words, zero
 from torch import nn
 
+from checked_models import CRITERION, Adapted, Attention, ResNet, Routed, filled, images, mlp, vectors, words, zero
 from exnihilo import check, fix
 from exnihilo.checks.fix import remedies_plan
 from exnihilo.errors import CheckError, UnknownNameError

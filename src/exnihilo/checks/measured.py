@@ -20,7 +20,6 @@ class Measured:
         redraws: New values that a parameter would be given, as a remedy of its own, by its name; made where asked for.
         signals: What passed in one instrumented pass; None where a number was not finite.
         later_spread: Of the output, the share that differs between samples after some steps; None where not looked at.
-        whole: The signals are of the whole batch.
         update: What the user's optimizer does first; None where there is none.
         uninitialized: Parameters that a construction leaves unwritten.
         constructed: The model was constructed anew to look for those.
@@ -31,7 +30,6 @@ class Measured:
     redraws: Mapping[str, Remedy] = field(default_factory=dict[str, Remedy])
     signals: Signals | None = None
     later_spread: float | None = None
-    whole: bool = False
     update: Update | None = None
     uninitialized: tuple[str, ...] = ()
     constructed: bool = False

@@ -25,6 +25,9 @@ _SAMPLES = 8
 _SPREAD = 1e-3
 _LATER_STEPS = 5
 _FLOOR = 0.5
+# Of so few places, a unit may be off at all by chance.
+_PLACES = 64
+_DEAD = 0.3
 
 
 def measure(
@@ -51,7 +54,7 @@ def measure(
     trial = make()
     listener = Listener(trial)
     learning = learning_of(model, question, samples=_SAMPLES, values=values, trial=trial)
-    signals = listener.signals() if learning.not_finite is None else None
+    signals = _on_enough(make, listener.signals()) if learning.not_finite is None else None
     measured = Measured(
         learning=learning,
         roots=roots_of(make, learning),
@@ -65,6 +68,16 @@ def measure(
         return measured
     laws = laws_for(trial)
     return replace(measured, redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()})
+
+
+def _on_enough(make: Callable[..., Trial], signals: Signals) -> Signals:
+    """The signals, with activations of the whole batch where few places make many units look off."""
+    if not any(a.dead > _DEAD and a.places < _PLACES for a in signals.activations):
+        return signals
+    whole = make(samples=None)
+    listener = Listener(whole)
+    whole.evaluate()
+    return replace(signals, activations=listener.signals().activations)
 
 
 def _later_spread(make: Callable[[], Trial], signals: Signals) -> float | None:

@@ -14,7 +14,7 @@ from exnihilo.plans.edits import layout_of
 from exnihilo.plans.live import live_parameters
 from exnihilo.probes.question import Question
 from exnihilo.schemes.spec import from_text
-from exnihilo.structure.names import as_attribute
+from exnihilo.structure.names import as_attribute, canonical_names
 
 # A line longer than three statements is none to paste.
 _MAX_STATEMENTS = 3
@@ -31,19 +31,20 @@ def line_of(model: nn.Module, edits: Mapping[str, str]) -> str:
     """The edits as one line of Python, with PyTorch's own initializers."""
     if len(edits) > _MAX_STATEMENTS:
         return "exnihilo.fix(diagnosis, model)"
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters(remove_duplicate=False)}
-    return "; ".join(_statement(model, name, text, shapes.get(name, ())) for name, text in edits.items())
+    paths = {name: path for path, name in reversed(canonical_names(model).items())}
+    shapes = {path: tuple(parameter.shape) for path, parameter in model.named_parameters(remove_duplicate=False)}
+    return "; ".join(_statement(model, paths[name], text, shapes[paths[name]]) for name, text in edits.items())
 
 
-def _statement(model: nn.Module, name: str, text: str, shape: tuple[int, ...]) -> str:
-    target = as_attribute(name)
+def _statement(model: nn.Module, path: str, text: str, shape: tuple[int, ...]) -> str:
+    target = as_attribute(path)
     if text in {"zeros", "ones"}:
         return f"nn.init.{text}_({target})"
     if text.startswith("constant("):
         return f"nn.init.constant_({target}, {text.partition('=')[2].rstrip(')')})"
     if text == "orthogonal":
         return f"nn.init.orthogonal_({target})"
-    std = from_text(text).expected_std(layout_of(model, name, shape))
+    std = from_text(text).expected_std(layout_of(model, path, shape))
     return f"nn.init.normal_({target}, std={std:.4g})"
 
 

@@ -14,6 +14,7 @@ from exnihilo.structure.folding import folded
 COLUMNS = 100
 # Patterns of names in a line; what is left is counted.
 _MAX_NAMES = 3
+_TIED = "\u00a0"  # a space at which no line is broken
 _FATES: dict[Fate, str] = {
     "opens": "opens at step {step}",
     "stuck": "never opens: a saddle that noise would free",
@@ -37,7 +38,9 @@ def screen(diagnosis: Diagnosis, *, columns: int = COLUMNS) -> str:
 
 def screen_lines(diagnosis: Diagnosis, *, columns: int = COLUMNS) -> list[tuple[str, str]]:
     """The lines of the screen, each with its kind: ``title``, a severity, ``detail`` or ``passed``."""
-    lines = [("title", piece) for piece in textwrap.wrap(headline(diagnosis), columns)]
+    whole = headline(diagnosis).replace(" s · ", f"{_TIED}s · ").replace(" FAIL", f"{_TIED}FAIL")
+    whole = whole.replace(" WARN", f"{_TIED}WARN").replace(" INFO", f"{_TIED}INFO")
+    lines = [("title", piece.replace(_TIED, " ")) for piece in textwrap.wrap(whole, columns)]
     for finding in diagnosis.findings:
         if not finding.suppressed:
             lines += _finding_lines(finding, diagnosis, columns)

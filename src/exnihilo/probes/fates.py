@@ -132,7 +132,7 @@ def _away(trial: Trial, chain: Chain, name: str) -> Fate | None:
 
 
 def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
-    """Whether a parameter may be a dead end: no unit of it opens, or a good part of a map that holds one value stays.
+    """Whether a parameter may be a dead end: no unit opens, or a good part of a map does not that holds one value.
 
     Single units that are off behind an activation are many, and no dead end; neither is a shift that is removed.
     """
@@ -157,7 +157,7 @@ def _meets_more(make: Callable[..., Trial], trial: Trial, chain: Chain) -> bool:
         return False
     try:
         whole = make(dtype=trial.dtype, samples=None)
-        return not away.isdisjoint(judged_pass(whole).reached & whole.promoting.used)
+        return not away.isdisjoint(judged_pass(whole).reached & whole.promoting.used.keys())
     except RuntimeError:  # it does not fit into memory
         return False
 
@@ -233,8 +233,9 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
-        if name not in reached or name not in used or _away(trial, chain, name) == "unused":
-            away: Fate = "detached" if name not in reached and name in used else "unused"
+        away = _away(trial, chain, name)
+        if away == "unused" or name not in reached or name not in used:  # of what no sample chooses, no row may learn
+            away = "detached" if away != "unused" and name in used else "unused"
             fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])
@@ -293,6 +294,7 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tenso
         size=float(values.square().mean().sqrt()),
         parts=parts,
         use=trial.promoting.uses.get(name, "other"),
+        order=trial.promoting.used.get(name, -1),
         all_equal=float(first) if bool((values == first).all()) else None,
     )
 

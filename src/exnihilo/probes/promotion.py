@@ -74,7 +74,7 @@ class Promoting(TorchDispatchMode):
         self._to = to
         self._low = frozenset(_LOW[: _LOW.index(to)])
         self.num_promoted = 0
-        self.used: set[str] = set()  # parameters that some operation read
+        self.used: dict[str, int] = {}  # parameters that some operation read, by the place of the first to do so
         self.unit_dims: dict[str, tuple[int, ...]] = {}  # of maps: the dims that tell output units apart
         self.uses: dict[str, Use] = {}  # what each parameter is to the operation that reads it first
         self.follow(parameters)
@@ -127,7 +127,7 @@ class Promoting(TorchDispatchMode):
             for tensor in arg if isinstance(arg, list | tuple) else (arg,):
                 name = self.name_of(tensor)
                 if name is not None:
-                    self.used.add(name)
+                    self.used.setdefault(name, len(self.used))
                     self._note_use(func, place, tensor, name, transposed=len(args) > 6 and args[6] is True)
 
     def name_of(self, value: Any) -> str | None:

@@ -107,6 +107,7 @@ class Opening:
         parts: Its units by what becomes of them, the most numerous first.
         use: How the model uses it. Of a table the batch chooses rows: what it does not choose gets no gradient.
         all_equal: The value that all its elements have, None where they differ.
+        order: Its place among the parameters by when the model reads them first; -1 where it does not.
     """
 
     parameter: str
@@ -119,6 +120,7 @@ class Opening:
     parts: tuple[Part, ...]
     use: Use = "other"
     all_equal: float | None = None
+    order: int = -1
 
     @property
     def num_units(self) -> int:
@@ -311,6 +313,7 @@ class Update:
         after: After it.
         critical: The multiple of the step beyond which the loss is higher than before; infinite where none of those
             tried is.
+        later: The loss before each of some further steps on the same batch; empty where the first went too far already.
         frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
     """
 
@@ -318,4 +321,5 @@ class Update:
     loss: float
     after: float
     critical: float
+    later: tuple[float, ...] = ()
     frozen_by_rounding: tuple[str, ...] = ()

@@ -19,6 +19,8 @@ from exnihilo.structure.names import canonical_names
 _MULTIPLES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 # A parameter of which less than this share changes, though its gradient is not zero, is held by rounding.
 _HELD = 0.01
+# A rate may be too large only where the first step led; by then it shows in a few steps more.
+_LATER = 5
 # Loss above that before the step by less than this is noise of a finite batch, not a step too far.
 _TOLERANCE = 1e-3
 
@@ -38,7 +40,8 @@ def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optim
     loss = trial.evaluate().loss
     gradients = trial.gradients(loss)
     before = trial.values()
-    step = _stepped(model, trial, optimizer, gradients)
+    taking = _Taking(model, trial, optimizer)
+    step = taking.stepped(gradients)
     moved = {name: step[name] - before[name] for name in before}
     start, after, critical = float(loss.detach()), math.nan, math.inf
     for multiple in _MULTIPLES:
@@ -55,19 +58,37 @@ def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optim
         loss=start,
         after=after,
         critical=critical,
+        later=_later(trial, taking, step) if critical > 1.0 else (),
         frozen_by_rounding=_held(model, optimizer, gradients),
     )
 
 
-def _stepped(
-    model: nn.Module, trial: Trial, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor | None]
-) -> dict[str, Tensor]:
-    """The parameters of a trial's copy after one step of an optimizer like the user's."""
-    twins = {name: value.clone().requires_grad_() for name, value in trial.values().items()}
-    for name, twin in twins.items():
-        twin.grad = gradients[name]
-    _like(model, optimizer, twins).step()
-    return {name: twin.detach() for name, twin in twins.items()}
+class _Taking:
+    """An optimizer like the user's, over copies of a trial's parameters."""
+
+    def __init__(self, model: nn.Module, trial: Trial, optimizer: torch.optim.Optimizer) -> None:
+        self._twins = {name: value.requires_grad_() for name, value in trial.values().items()}
+        self._optimizer = _like(model, optimizer, self._twins)
+
+    def stepped(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        """The parameters after one more step."""
+        for name, twin in self._twins.items():
+            twin.grad = gradients[name]
+        self._optimizer.step()
+        return {name: twin.detach().clone() for name, twin in self._twins.items()}
+
+
+def _later(trial: Trial, taking: _Taking, values: dict[str, Tensor]) -> tuple[float, ...]:
+    """The loss before each of some further steps on the same batch."""
+    losses: list[float] = []
+    for _ in range(_LATER):
+        trial.set(values)
+        loss = trial.evaluate().loss
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            break
+        values = taking.stepped(trial.gradients(loss))
+    return tuple(losses)
 
 
 def _held(

@@ -29,6 +29,7 @@ from exnihilo.report.snippet import highlighted
 from exnihilo.report.text import counts, run_line
 
 OPENING = "F1"
+OWN_MODEL = "exnihilo check my_model.py:build    # or hf:gpt2, timm:resnet50"
 OWN_DATA = "exnihilo study examples/your_data.py --data your.csv --target column"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -113,6 +114,7 @@ def page(results: Results, drawings: Mapping[str, Drawing], *, explanation: str,
         counts=counts(results),
         run_line=run_line(results),
         own_data=own_data,
+        own_model=OWN_MODEL,
         tokens=TOKENS,
         specifications=_json({name: drawing.specification for name, drawing in drawings.items()}),
         themes=_json({token.light: token.dark for token in TOKENS}),

@@ -11,7 +11,7 @@ What it misses:
     Units that are off for nearly every sample; activations without a flat side.
 
 When it is innocent:
-    On a batch too small to tell: below 64 places nothing is said.
+    On a batch too small to tell: below 16 places nothing is said.
 
 How to fix:
     Start biases at zero, and draw the map with the gain of its activation.
@@ -22,10 +22,11 @@ from exnihilo.checks.records import Finding
 from exnihilo.checks.rules.wording import counted
 
 CODE = "dead-units"
-# Healthy maps stay below a tenth where there are places enough.
+# Healthy maps stay below a fifth where there are places enough.
 _SHARE = 0.4
-_PLACES = 64
-_SAMPLES = 16
+_PLACES = 16
+# Of a bottleneck of a few units half may be off by chance, as in squeeze-and-excitation.
+_UNITS = 8
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
@@ -35,7 +36,7 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     dead = [
         a
         for a in measured.signals.activations
-        if a.dead > _SHARE and a.parameter and a.places >= (_PLACES if measured.whole else _SAMPLES)
+        if a.dead > _SHARE and a.parameter and a.places >= _PLACES and a.units >= _UNITS
     ]
     closed = {o.parameter for o in measured.learning.openings if o.fate in {"dead", "stuck"}}
     dead = [a for a in dead if a.parameter not in closed]

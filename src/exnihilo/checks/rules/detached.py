@@ -28,9 +28,11 @@ CODE = "detached"
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """One finding for all detached parameters."""
-    names = tuple(o.parameter for o in measured.learning.openings if o.fate == "detached")
-    if not names:
+    detached = [o for o in measured.learning.openings if o.fate == "detached"]
+    if not detached:
         return ()
+    # What is read last stands at the detachment; all in front of it is cut off with it.
+    names = tuple(o.parameter for o in sorted(detached, key=lambda o: -o.order))
     line = f"{as_attribute(names[0])}.requires_grad_(False)" if len(names) == 1 else "take .detach() or no_grad away"
     return (
         Finding(
@@ -38,7 +40,6 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             severity="FAIL",
             basis="exact",
             parameters=names,
-            num_roots=len(names),
             evidence=f"{counted(len(names), 'parameter')} read by the model, and no path from the loss leads to them",
             cause="they are used behind detach, no_grad, or an operation without a gradient",
             remedy=Remedy(line=line),

@@ -21,12 +21,15 @@ import math
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
+from exnihilo.probes.records import MapSignal, Signals
 from exnihilo.structure.names import as_attribute
 
 CODE = "initial-loss"
 # Gaussian logits of standard deviation 2: untrained heads in common use stay well below it.
 _EXCESS = 2.0
 _SHARE = 0.5
+# What maps in common use give out stays about 1.
+_LARGE = 8.0
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
@@ -40,6 +43,20 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     # Near-Gaussian logits of spread s raise a cross-entropy by about s²/2: a fifth of a unit is harmless.
     factor = min(math.sqrt(0.2 / excess), 0.5)
     size = next((o.size for o in measured.learning.openings if o.parameter == signals.head), 0.0)
+    growing = _growing(signals)
+    if growing is not None:
+        return (
+            Finding(
+                code=CODE,
+                severity="WARN",
+                basis="measured",
+                parameters=(growing.parameter, signals.head),
+                evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the output of"
+                f" {growing.parameter} has a root mean square of {growing.rms:.3g}",
+                cause="the signal is too large long before the head",
+                remedy=measured.redrawn(growing.parameter),
+            ),
+        )
     line = f"{as_attribute(signals.head)}.data.mul_({factor:.2g})"
     return (
         Finding(
@@ -47,9 +64,14 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             severity="WARN",
             basis="measured",
             parameters=(signals.head,),
-            evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the outputs' standard deviation is"
+            evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the outputs' spread is"
             f" {signals.output_std:.3g}",
             cause="the head's outputs are too large before anything is learned",
             remedy=measured.rescaled(signals.head, size * factor, line),
         ),
     )
+
+
+def _growing(signals: Signals) -> MapSignal | None:
+    """The first map in front of the head whose output is far larger than what a normal start gives."""
+    return next((m for m in signals.maps if m.rms > _LARGE and m.parameter != signals.head), None)

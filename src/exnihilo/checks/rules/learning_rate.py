@@ -1,7 +1,8 @@
 """A learning rate beyond the first step's critical one.
 
 Finds:
-    An optimizer whose first step raises the loss of the batch it was taken on.
+    An optimizer whose first step, or one of the five behind it, raises the loss of the batch that they are taken on
+    above where it began.
 
 Why it is bad:
     The step overshoots: the loss rises at once, and often diverges.
@@ -23,13 +24,21 @@ from exnihilo.checks.records import Finding, Remedy
 CODE = "learning-rate"
 # The step's own size is 1: a loss that is higher there is beyond the critical step.
 _CRITICAL = 1.0
+# Later steps are noisier: only a loss clearly above the first one counts.
+_RISE = 1.05
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """A warning where the first step goes too far."""
     update = measured.update
-    if update is None or update.critical > _CRITICAL:
+    if update is None:
         return ()
+    diverging = [loss for loss in update.later if not loss <= _RISE * update.loss]
+    if update.critical > _CRITICAL and not diverging:
+        return ()
+    first = f"it rises from {update.critical:g} of the step on"
+    later = f"{diverging[0]:.3g} some steps later" if diverging else first
+    factor = 0.3 * min(update.critical, 1.0)
     return (
         Finding(
             code=CODE,
@@ -37,9 +46,8 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             basis="measured",
             parameters=(),
             num_roots=0,
-            evidence=f"{update.rule}: loss {update.loss:.3g} before the first step and {update.after:.3g} after it; it"
-            f" rises from {update.critical:g} of the step on",
+            evidence=f"{update.rule}: loss {update.loss:.3g} at first, {update.after:.3g} after a step; {later}",
             cause="the step is longer than the distance over which the loss falls along it",
-            remedy=Remedy(line=f'for group in optimizer.param_groups: group["lr"] *= {0.3 * update.critical:.1g}'),
+            remedy=Remedy(line=f'for group in optimizer.param_groups: group["lr"] *= {factor:.1g}'),
         ),
     )

@@ -52,10 +52,16 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
                 remedy=measured.redrawn(first.parameter),
             )
         )
+    equal = {width.parameter for width in measured.learning.widths}  # told by twin-units, or told apart by a step
     thin = [
         m
         for m in signals.maps
-        if m.units >= _UNITS and m.places >= _UNITS and m.rms > 0 and 0 < m.rank < _ONE and m.rank_in > _SEVERAL
+        if m.parameter not in equal
+        and m.units >= _UNITS
+        and m.places >= _UNITS
+        and m.rms > 0
+        and 0 < m.rank < _ONE
+        and m.rank_in > _SEVERAL
     ]
     if thin:
         found.append(

@@ -64,6 +64,8 @@ def _cause(chosen: Sequence[str], stuck: list[Opening]) -> str:
         return "two factors of one product are zero, so neither gets a gradient through the other"
     if zero:
         return f"{zero[0]} is all zero, and what follows it passes neither signal nor gradient at zero"
+    if chosen and by_name[chosen[0]].num_of("opens"):
+        return f"units of {chosen[0]} hold one value together, and get a gradient only through each other"
     if chosen:
         return f"the values of {chosen[0]} cancel every gradient that would change them"
     return "their gradients vanish together, and no single parameter frees them"
