@@ -298,15 +298,17 @@ def copied_experts(subject: Subject, generator: torch.Generator) -> Injected | N
         model.up[1:] = model.up[0]
         model.down[1:] = model.down[0]
         model.router.weight[1:] = model.router.weight[0]
-    model.forward = lambda x: model.head(
-        x + _dense(model, x)
-    )  # every expert, weighed: ties in the choice have no order
+    model.__class__ = DenseExperts
     return Injected(subject, ("up", "down", "router.weight"))
 
 
-def _dense(model: Experts, x: Tensor) -> Tensor:
-    hidden = torch.nn.functional.gelu(torch.einsum("nd,edh->neh", x, model.up))
-    return (model.router(x).softmax(-1)[..., None] * torch.einsum("neh,ehd->ned", hidden, model.down)).sum(1)
+class DenseExperts(Experts):
+    """Every expert, weighed: ties in a choice have no order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.nn.functional.gelu(torch.einsum("nd,edh->neh", x, self.up))
+        out = torch.einsum("neh,ehd->ned", hidden, self.down)
+        return self.head(x + (self.router(x).softmax(-1)[..., None] * out).sum(1))
 
 
 class NormalizedExperts(Experts):

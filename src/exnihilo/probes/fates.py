@@ -157,7 +157,7 @@ def _meets_more(make: Callable[..., Trial], trial: Trial, chain: Chain) -> bool:
         return False
     try:
         whole = make(dtype=trial.dtype, samples=None)
-        return not away.isdisjoint(judged_pass(whole).reached & whole.promoting.used.keys())
+        return not away.isdisjoint(judged_pass(whole).reached.intersection(whole.promoting.used))
     except RuntimeError:  # it does not fit into memory
         return False
 
@@ -233,9 +233,8 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
     fates: dict[str, Tensor] = {}
     for name, steps in chain.opened.items():
-        away = _away(trial, chain, name)
-        if away == "unused" or name not in reached or name not in used:  # of what no sample chooses, no row may learn
-            away = "detached" if away != "unused" and name in used else "unused"
+        if name not in reached or name not in used or _away(trial, chain, name) == "unused":
+            away: Fate = "detached" if name not in reached and name in used else "unused"
             fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
             continue
         fate = torch.full_like(steps, _CODE["invariant"])
