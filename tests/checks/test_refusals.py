@@ -107,7 +107,7 @@ CASES = {
     ),
     "an argument too many": (Own, {"x": X, "mask": X}, {}, "unexpected keyword argument 'mask'", "in the model"),
     "no labels for a model with a loss": (Own, {"x": X}, {}, "Own returned no loss", "its loss is None"),
-    "no loss at all": (net, X, {}, "Sequential returned no loss", r"it returned a tensor \(8, 4\) float32"),
+    "no loss at all": (net, X, {}, "Sequential returned no loss", r"it returned a tensor \(16, 4\) float32"),
     "no pair for a criterion": (net, X, PLAIN, r"must be a pair .* it is a tensor \(16, 8\)", "Fix: check"),
     "a batch without tensors": (net, "words", PLAIN, "must be a pair .* a str without tensors", "Fix: check"),
     "no samples": (net, (X[:0], Y[:0]), PLAIN, "The batch holds no sample", "Fix: give"),
@@ -115,7 +115,7 @@ CASES = {
     "a loss that is no function": (net, (X, Y), {"loss": 3}, "The loss is 3; it must be callable", "Fix:"),
     "a loss of several numbers": (
         *with_loss(lambda m, b: F.cross_entropy(m(b[0]), b[1], reduction="none")),
-        r"The loss has shape \(8,\)",
+        r"The loss has shape \(16,\)",
         'reduction="mean"',
     ),
     "a loss that is a number": (*with_loss(lambda m, b: own(m, b).item()), "The loss is a float", "without .item"),
