@@ -5,6 +5,7 @@ import copy
 import injected
 import pytest
 import torch
+import torch.nn.functional as F
 from injected import CRITERION, INJECTIONS, NETS
 from torch import nn
 
@@ -105,6 +106,29 @@ def test_dead_ends_of_two_kinds_in_two_places_are_both_named():
     found = check(model, batch, criterion=CRITERION)
     firsts = {f.code: f.parameters[0] for f in found.with_severity("FAIL")}
     assert firsts == {"stuck-saddle": "blocks.1.norm2.weight", "dead-region": "blocks.0.norm1.bias"}
+    fix(found, model)
+    assert check(model, batch, criterion=CRITERION).ok
+
+
+class Nested(nn.Module):
+    """What comes through the first map reaches the head directly, and once more through a second one."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        return self.head(x + F.relu(self.second(x)))
+
+
+def test_a_dead_end_that_another_one_hides_is_found_once_that_is_mended():
+    model, batch = injected.drawn(Nested()), injected.vectors()
+    nn.init.zeros_(model.first.weight)
+    nn.init.constant_(model.second.bias, -100.0)
+    found = check(model, batch, criterion=CRITERION)
+    named = {n for f in found.with_severity("FAIL") for n in f.parameters[: f.num_roots]}
+    assert named == {"first.weight", "second.bias"}
     fix(found, model)
     assert check(model, batch, criterion=CRITERION).ok
 

@@ -76,7 +76,7 @@ def check(
     question = Question(batch=batch, loss=loss, criterion=criterion)
     with apart_from(model):
         measured = measure(model, question, optimizer=optimizer, factory=factory)
-        findings = [tried(model, question, finding, measured) for finding in findings_of(measured)]
+        findings = tried(model, question, findings_of(measured), measured)
     ordered = sorted((_suppressed(finding, reasons) for finding in findings), key=lambda f: _ORDER[f.severity])
     codes = {finding.code for finding in findings}
     learning, signals = measured.learning, measured.signals

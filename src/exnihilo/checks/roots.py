@@ -5,7 +5,7 @@ Each candidate gets, on a copy, the values that it would be given anew, and some
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ class _Search:
         if left:
             together = self._together([name for name in candidates if name in left], _parameters(found))
             if together is not None:
-                found.append(together)
+                found.append(replace(together, freed=tuple(name for name in together.freed if name in left)))
                 left -= set(together.freed)
         best = sorted(found, key=lambda root: -len(root.freed))
         return Roots(found=tuple(_needed(best)), unexplained=tuple(self._in_order(left)))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
-from exnihilo.probes.apart import hooks_silenced, take_hooks_off, without_autocast
+from exnihilo.probes.apart import take_hooks_off, without_autocast
 from exnihilo.probes.batches import copied, parts
 from exnihilo.probes.explained import explained
 from exnihilo.probes.promotion import Promoting, WithoutDropout
@@ -156,6 +156,7 @@ class Trial:
         finally:
             hook.remove()
             before.remove()
+            self.promoting.let_go()
         if inputs:
             self.example = inputs[-1]
         if not self.num_passes and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
@@ -187,7 +188,6 @@ class Trial:
             stack.enter_context(undisturbed())
             stack.enter_context(deep_enough_for(self.model))
             stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
-            stack.enter_context(hooks_silenced(self.twin))
             stack.enter_context(without_autocast(self.model))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
