@@ -44,11 +44,29 @@ def convolutional():
     return gated.Case(gated.ResNet(), gated.images(), CRITERION)
 
 
+class Scaled(nn.Module):
+    """A branch behind a LayerScale of many channels: equal at first, and some of them equal by chance after a step."""
+
+    def __init__(self, width=512):
+        super().__init__()
+        self.stem, self.map, self.head = nn.Conv2d(3, width, 3), nn.Conv2d(width, width, 1), nn.Linear(width, 4)
+        self.scale = nn.Parameter(torch.full((width, 1, 1), 1e-6))
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head((x + self.scale * torch.tanh(self.map(x))).mean((2, 3)))
+
+
+def layer_scale():
+    return gated.Case(Scaled(), gated.images(), CRITERION)
+
+
 CRITERION = nn.CrossEntropyLoss()
 # Forward and backward passes: a second backward tells rounding where a gradient is small, a step more what opens there.
 HEALTHY = {
     "a plain net": (plain, 1, 2),
     "a convolutional net": (convolutional, 1, 2),
+    "a wide LayerScale": (layer_scale, 1, 2),
     "zero-gamma": (gated.zero_gamma, 3, 4),
     "a zero head": (gated.zero_head, 3, 4),
     "LoRA": (gated.lora, 3, 4),

@@ -261,7 +261,11 @@ def first_evaluation(trial: Trial) -> Evaluation:
         )
     raise CheckError(
         f"The loss does not depend on any trainable parameter of {type(trial.model).__name__}.",
-        context=[f"it is {evaluation.loss.item():.4g}", f"batch: {described(trial.batch)}"],
+        context=[
+            f"it is {float(evaluation.loss.detach()):.4g}",
+            f"batch: {described(trial.batch)}",
+            "reentrant checkpointing cuts the graph too, where no input of it asks for a gradient",
+        ],
         fix="compute it from the model's output, without .detach(), .item() or torch.no_grad()",
     )
 
