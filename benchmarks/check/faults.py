@@ -71,7 +71,8 @@ def chain_of(model: nn.Module) -> list[nn.Linear | nn.Conv2d] | None:
         not any(True for _ in m.children()) for m in model
     ):  # no parametrization
         maps = [m for m in model if isinstance(m, MAPS)]
-        return maps if len(maps) > 2 else None
+        trained = all(m.weight.requires_grad for m in maps)  # a fault in what is never trained is none of learning
+        return maps if len(maps) > 2 and trained else None
     if isinstance(model, ConvNet) and not model.skip:
         return [model.stem, *(m for pair in zip(model.first, model.second, strict=True) for m in pair), model.head]
     return None

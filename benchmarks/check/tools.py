@@ -90,7 +90,8 @@ def torchdiag(injected: Injected) -> Answer:
 
     subject = injected.subject
     model = copy.deepcopy(subject.model).train()
-    subject.loss(model, subject.batch).backward()
+    with torch.random.fork_rng():  # the pass is ours, and no doing of the tool
+        subject.loss(model, subject.batch).backward()
     stats = tool.check_gradients(model)
     dead: dict[str, Any] = {}
     if not isinstance(subject.batch, dict):
@@ -119,7 +120,8 @@ def torch_audit(injected: Injected) -> Answer:
     subject = injected.subject
     model = copy.deepcopy(subject.model).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    subject.loss(model, subject.batch).backward()
+    with torch.random.fork_rng():  # the pass is ours, and no doing of the tool
+        subject.loss(model, subject.batch).backward()
     findings = [
         finding
         for phase in ("static", "init", "backward", "optimizer")

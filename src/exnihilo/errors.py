@@ -12,6 +12,7 @@
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
+    ├── UntrainableError      a model that was checked, and fails                     (also AssertionError)
     ├── DataError             a data file that cannot be used                        (also ValueError)
     ├── LedgerError           a ledger that is corrupt or from another version       (also RuntimeError)
     ├── WorkerError           a worker process that died                             (also RuntimeError)
@@ -150,6 +151,12 @@ class DiagnosisFileError(ExnihiloError, ValueError):
     """A file or text that holds no diagnosis, or one of another version."""
 
     code = "diagnosis-file"
+
+
+class UntrainableError(ExnihiloError, AssertionError):
+    """A model that was checked and fails, where a test or a training run asked that it passes."""
+
+    code = "untrainable"
 
 
 class DataError(ExnihiloError, ValueError):

@@ -8,6 +8,7 @@ from exnihilo.checks.records import Diagnosis, Finding, Severity
 from exnihilo.version import __version__
 
 _LEVELS: Mapping[Severity, str] = {"FAIL": "error", "WARN": "warning", "INFO": "note"}
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _HELP = "docs/rules.md"
 
 
@@ -24,7 +25,7 @@ def to_sarif(diagnosis: Diagnosis, *, file: str | None = None) -> str:
     """
     codes = sorted({finding.code for finding in diagnosis.findings} | set(diagnosis.passed))
     log = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [
             {

@@ -326,11 +326,12 @@ def rank_of(values: Tensor) -> float:
     """How many directions the differences between places take: the participation ratio of their covariance."""
     rows = values.flatten(0, -2)
     step = max(rows.shape[0] // _PLACES, 1)
-    rows = rows[::step][:_PLACES]
+    rows = rows[::step][:_PLACES].double()
     rows = rows - rows.mean(0)
     gram = rows @ rows.T
     total = float(gram.diagonal().sum())
-    return total**2 / float(gram.square().sum()) if total > 0 else 0.0
+    squares = float(gram.square().sum())
+    return total**2 / squares if squares > 0 else 0.0
 
 
 def entropy_of(weights: Tensor) -> float:

@@ -26,7 +26,7 @@ CODE = "dead-units"
 _SHARE = 0.4
 _PLACES = 16
 # Of a bottleneck of a few units half may be off by chance, as in squeeze-and-excitation.
-_UNITS = 8
+_UNITS = 16
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:

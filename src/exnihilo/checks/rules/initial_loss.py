@@ -21,7 +21,6 @@ import math
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.probes.records import MapSignal, Signals
 from exnihilo.structure.names import as_attribute
 
 CODE = "initial-loss"
@@ -43,18 +42,19 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     # Near-Gaussian logits of spread s raise a cross-entropy by about s²/2: a fifth of a unit is harmless.
     factor = min(math.sqrt(0.2 / excess), 0.5)
     size = next((o.size for o in measured.learning.openings if o.parameter == signals.head), 0.0)
-    growing = _growing(signals)
-    if growing is not None:
+    growing = [m for m in signals.maps if m.rms > _LARGE and m.parameter != signals.head]
+    if growing:
+        names = list(dict.fromkeys(m.parameter for m in growing))
         return (
             Finding(
                 code=CODE,
                 severity="WARN",
                 basis="measured",
-                parameters=(growing.parameter, signals.head),
+                parameters=(*names, signals.head),
                 evidence=f"loss {loss:.3g}, and {signals.reference:.3g} for zero outputs; the output of"
-                f" {growing.parameter} has a root mean square of {growing.rms:.3g}",
+                f" {names[0]} has a root mean square of {growing[0].rms:.3g}",
                 cause="the signal is too large long before the head",
-                remedy=measured.redrawn(growing.parameter),
+                remedy=measured.redrawn_all(names),
             ),
         )
     line = f"{as_attribute(signals.head)}.data.mul_({factor:.2g})"
@@ -70,8 +70,3 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
             remedy=measured.rescaled(signals.head, size * factor, line),
         ),
     )
-
-
-def _growing(signals: Signals) -> MapSignal | None:
-    """The first map in front of the head whose output is far larger than what a normal start gives."""
-    return next((m for m in signals.maps if m.rms > _LARGE and m.parameter != signals.head), None)

@@ -36,7 +36,10 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
     if signals is None:
         return ()
     found: list[Finding] = []
-    collapsed = [m for m in signals.maps if m.rms > 0 and m.spread < _SPREAD]
+    closed = {
+        o.parameter for o in measured.learning.openings if o.fate in {"stuck", "dead"}
+    }  # a certificate tells more
+    collapsed = [m for m in signals.maps if m.rms > 0 and m.spread < _SPREAD and m.parameter not in closed]
     later = measured.later_spread
     if collapsed and later is not None and later < _SPREAD and signals.output_spread is not None:
         first = collapsed[0]
