@@ -95,6 +95,12 @@ def closure():
     return model
 
 
+def closure_with_gradients():
+    model = closure()
+    model(torch.randn(8, D)).square().mean().backward()
+    return model
+
+
 def in_inference_tensors():
     with torch.inference_mode():
         return nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.Tanh(), nn.Linear(D, 3))
@@ -245,6 +251,7 @@ MODELS = {
     "plain attributes that a forward writes to": Keeping,
     "buffers that a forward replaces": Average,
     "a closure": closure,
+    "a closure with gradients": closure_with_gradients,
     "inference tensors": in_inference_tensors,
     "torch.compile": compiled,
     "a module compiled in place": compiled_in_place,

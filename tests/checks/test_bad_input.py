@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from checked_models import CRITERION, mlp, vectors
 from torch import nn
 
+from checked_models import CRITERION, mlp, vectors
 from exnihilo import check
 from exnihilo.errors import CheckError
 

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from checked_models import CRITERION, ResNet, Routed, images, mlp, vectors, zero
 from torch import nn
 
+from checked_models import CRITERION, ResNet, Routed, images, mlp, vectors, zero
 from exnihilo import check
 from exnihilo.errors import CheckError
 

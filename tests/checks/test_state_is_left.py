@@ -93,7 +93,30 @@ def test_surroundings_change_no_finding_and_are_left_as_they_were(name):
         assert state.differences(around, state.of_surroundings()) == []
     assert found.opening_step == plainly.opening_step
     assert found.facts.loss == pytest.approx(plainly.facts.loss, rel=1e-6)
+    assert found.facts.certified == plainly.facts.certified  # nothing looked closed that had to be looked at again
     assert found.findings == plainly.findings
+
+
+class Mixed(nn.Module):
+    """Casts its weights by autocast, which would keep the casts from one step to the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = stateful.plain()
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.net(x)
+
+
+def test_a_model_with_autocast_of_its_own_opens_as_without():
+    torch.manual_seed(0)
+    model = Mixed()
+    nn.init.zeros_(model.net[4].weight)
+    batch = batch_for(model)
+    found, plainly = (check(m, batch, criterion=nn.CrossEntropyLoss()) for m in (model, model.net))
+    assert list(found.opening_step.values()) == list(plainly.opening_step.values())
+    assert found.facts.certified == "float32"
 
 
 def test_hooks_on_all_modules_are_silent_too():

@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from gated import D, samples
+from closed import Attention, tokens
+from gated import Case, D, samples
 from torch import nn
 
 from exnihilo.checks.check import check
+from exnihilo.probes.fates import learning_of
 from exnihilo.probes.promotion import grouped_product
 from exnihilo.probes.question import Question
 from exnihilo.probes.trial import Trial
@@ -103,6 +105,46 @@ def test_loss_and_gradients_are_those_of_float64_without_the_casts(name):
     torch.testing.assert_close(loss.detach(), wanted.detach(), rtol=1e-13, atol=0)
     for parameter, gradient in bare.named_parameters():
         torch.testing.assert_close(found[parameter], gradient.grad, rtol=1e-11, atol=1e-15)
+
+
+def test_what_a_loss_holds_in_float32_is_cast_where_it_meets_the_rest():
+    """A criterion is not copied; neither is what a function closes over."""
+    torch.manual_seed(0)
+    (x, y), net, turn = samples(), Net(lambda x: x), torch.randn(4, 4)
+    criterion = nn.CrossEntropyLoss(weight=torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    question = Question(batch=(x, y), criterion=lambda out, target: criterion(out @ turn, target))
+    loss = Trial(net, question, samples=None).evaluate().loss
+    wanted = F.cross_entropy(net.double()(x.double()) @ turn.double(), y, weight=criterion.weight.double())
+    torch.testing.assert_close(loss.detach(), wanted.detach(), rtol=1e-13, atol=0)
+
+
+class Cast(nn.Module):
+    """Attention whose maps are cast on their way, by autocast or by hand, to a lower dtype and back."""
+
+    def __init__(self, by_hand):
+        super().__init__()
+        self.inner, self.by_hand = Attention(), by_hand
+
+    def forward(self, x):
+        if not self.by_hand:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.inner(x).float()
+        casts = {name: p.half().float() for name, p in self.inner.named_parameters()}
+        return torch.func.functional_call(self.inner, casts, (x,))
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_parameter_that_is_cast_is_known_by_what_its_cast_does(by_hand):
+    torch.manual_seed(0)
+    model = Cast(by_hand)
+    case = Case(model, tokens(), nn.CrossEntropyLoss())
+    cast, plain = (
+        {o.parameter.removeprefix("inner."): (o.use, o.unit_dims, o.fate, o.step) for o in found.openings}
+        for found in (
+            learning_of(m, Question(batch=case.batch, criterion=case.criterion)) for m in (model, model.inner)
+        )
+    )
+    assert cast == plain
 
 
 GROUPED = [

@@ -14,7 +14,7 @@ from exnihilo.checks.measured import Measured
 from exnihilo.checks.measuring import measure
 from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity, Stage
 from exnihilo.checks.remedies import tried
-from exnihilo.errors import UnknownNameError
+from exnihilo.errors import CheckError, UnknownNameError
 from exnihilo.probes.apart import apart_from
 from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
 
@@ -72,10 +72,11 @@ def check(
     started = time.perf_counter()
     reasons = _reasons(suppress or {})
     require_learnable(model)
+    _require_options(optimizer, factory)
     question = Question(batch=batch, loss=loss, criterion=criterion)
     with apart_from(model):
         measured = measure(model, question, optimizer=optimizer, factory=factory)
-        findings = [tried(model, question, finding, measured) for finding in findings_of(measured)]
+        findings = tried(model, question, findings_of(measured), measured)
     ordered = sorted((_suppressed(finding, reasons) for finding in findings), key=lambda f: _ORDER[f.severity])
     codes = {finding.code for finding in findings}
     learning, signals = measured.learning, measured.signals
@@ -110,7 +111,26 @@ def _looked(code: str, measured: Measured) -> bool:
     return code not in needs or needs[code] is not None
 
 
+def _require_options(optimizer: object, factory: object) -> None:
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise CheckError(
+            f"The optimizer is {optimizer!r}; it must be a torch.optim.Optimizer.",
+            fix="check(..., optimizer=torch.optim.AdamW(model.parameters(), lr=1e-3)), or leave it out",
+        )
+    if factory is not None and not callable(factory):
+        raise CheckError(
+            f"The factory is {factory!r}; it must be callable.",
+            fix="check(..., factory=lambda: Net()), or leave it out",
+        )
+
+
 def _reasons(suppress: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    given: Any = suppress
+    if not isinstance(given, Mapping):
+        raise CheckError(
+            f"suppress is {given!r}; it must be a dict of reasons by code.",
+            fix='check(..., suppress={"unused": "the pooler is for another task"})',
+        )
     known = [code for code, _ in RULES]
     reasons: dict[tuple[str, str], str] = {}
     for spelled, reason in suppress.items():

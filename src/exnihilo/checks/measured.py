@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exnihilo.checks.records import Edit, Remedy
-from exnihilo.checks.roots import Roots
-from exnihilo.probes.records import Learning, Signals, Update
+from exnihilo.checks.roots import Roots, is_dead_end
+from exnihilo.probes.records import Fate, Learning, Opening, Signals, Update
 
 NONE = Roots()
 
@@ -16,8 +16,7 @@ class Measured:
 
     Args:
         learning: When each parameter opens, and which units stay twins.
-        stuck: Root causes of what is stuck.
-        dead: Root causes of what is dead.
+        roots: Root causes of what is stuck or dead.
         redraws: New values that a parameter would be given, as a remedy of its own, by its name; made where asked for.
         signals: What passed in one instrumented pass; None where a number was not finite.
         later_spread: Of the output, the share that differs between samples after some steps; None where not looked at.
@@ -27,8 +26,7 @@ class Measured:
     """
 
     learning: Learning
-    stuck: Roots = NONE
-    dead: Roots = NONE
+    roots: Roots = NONE
     redraws: Mapping[str, Remedy] = field(default_factory=dict[str, Remedy])
     signals: Signals | None = None
     later_spread: float | None = None
@@ -36,9 +34,9 @@ class Measured:
     uninitialized: tuple[str, ...] = ()
     constructed: bool = False
 
-    def remedy_of(self, roots: Roots) -> Remedy | None:
-        """The remedy for some roots: each of their parameters drawn anew."""
-        return self.redrawn_all([name for root in roots.found for name in root.parameters])
+    def dead_ends(self, fate: Fate) -> list[Opening]:
+        """The closed parameters that hang on roots with a fate, or have it themselves where no root is known."""
+        return [o for o in self.learning.openings if is_dead_end(o) and self.roots.blamed(o) == fate]
 
     def redrawn(self, name: str) -> Remedy | None:
         """The remedy that draws a parameter anew."""

@@ -55,11 +55,9 @@ def measure(
     listener = Listener(trial)
     learning = learning_of(model, question, samples=_SAMPLES, values=values, trial=trial)
     signals = _on_enough(make, listener.signals()) if learning.not_finite is None else None
-    stuck, dead = roots_of(make, learning)
     measured = Measured(
         learning=learning,
-        stuck=stuck,
-        dead=dead,
+        roots=roots_of(make, learning),
         signals=signals,
         later_spread=_later_spread(make, signals) if signals is not None else None,
         update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,

@@ -1,6 +1,6 @@
 """Remedies, tried on a copy before they are offered."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from exnihilo.structure.names import as_attribute, canonical_names
 
 # A line longer than three statements is none to paste.
 _MAX_STATEMENTS = 3
+_DEAD_ENDS = {"stuck-saddle", "dead-region"}
 
 
 def remedy_of(model: nn.Module, edits: Mapping[str, str]) -> Remedy:
@@ -48,15 +49,29 @@ def _statement(model: nn.Module, path: str, text: str, shape: tuple[int, ...]) -
     return f"nn.init.normal_({target}, std={std:.4g})"
 
 
-def tried(model: nn.Module, question: Question, finding: Finding, measured: Measured) -> Finding:
-    """The finding, with what its remedy did to a copy: the copy is measured anew, and asked by the same rule."""
+def tried(model: nn.Module, question: Question, findings: Iterable[Finding], measured: Measured) -> tuple[Finding, ...]:
+    """The findings, with what their remedies did to a copy: the copy is measured anew, and asked by the same rule.
+
+    A dead end may hide another one, so its remedy is tried beside those of earlier dead ends that ``fix`` would apply.
+    """
+    done: list[Finding] = []
+    for finding in findings:
+        earlier = [f.remedy for f in done if {f.code, finding.code} <= _DEAD_ENDS and f.remedy and f.remedy.safe]
+        beside = [edit for remedy in earlier for edit in remedy.edits]
+        done.append(_tried(model, question, finding, beside, measured))
+    return tuple(done)
+
+
+def _tried(
+    model: nn.Module, question: Question, finding: Finding, beside: Sequence[Edit], measured: Measured
+) -> Finding:
     from exnihilo.checks.measuring import measure  # it makes remedies, and this tries them
 
     remedy = finding.remedy
     if remedy is None or not remedy.edits or finding.code == "uninitialized":
         return finding
     try:
-        after = measure(model, question, values=_drawn(model, remedy.edits))
+        after = measure(model, question, values=_drawn(model, (*beside, *remedy.edits)))
     except (ExnihiloError, RuntimeError, TypeError):  # what a copy's own code raises: then it was not seen to help
         return finding
     seen = _seen(finding, measured, after)
@@ -79,7 +94,7 @@ def _drawn(model: nn.Module, edits: Iterable[Edit]) -> dict[str, Tensor]:
 
 def _seen(finding: Finding, measured: Measured, after: Measured) -> str:
     """What the remedy changed, where it changed what the finding says; empty where it did not."""
-    if finding.code not in {"stuck-saddle", "dead-region"}:
+    if finding.code not in _DEAD_ENDS:
         again = rule_of(finding.code)(after)
         if any(set(found.parameters) & set(finding.parameters) for found in again if found.severity != "INFO"):
             return ""

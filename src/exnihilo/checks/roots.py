@@ -3,8 +3,10 @@
 Each candidate gets, on a copy, the values that it would be given anew, and some steps show which parameters then open.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,8 @@ from exnihilo.structure.records import Structure
 # Chains of steps that a search may take; each costs a few passes of a model that would not have learned.
 _MAX_TRIES = 48
 _STEPS = 4
-_FATES: tuple[Fate, ...] = ("stuck", "dead")
+# Of more candidates with one name but for its numbers, all are taken at once.
+_ONE_BY_ONE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +35,14 @@ class Root:
     """Parameters whose new values free others.
 
     Args:
-        parameters: The smallest set found; each is needed.
+        fate: Of the first of them.
+        parameters: The smallest set found; each is needed, or each of many alike.
         schemes: New values for each of them.
         freed: The closed parameters that open then, themselves included where they do.
         step: The last opening step among those.
     """
 
+    fate: Fate
     parameters: tuple[str, ...]
     schemes: tuple[str, ...]
     freed: tuple[str, ...]
@@ -56,12 +61,16 @@ class Roots:
     found: tuple[Root, ...] = ()
     unexplained: tuple[str, ...] = ()
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All that hangs on these roots, themselves first, and what is unexplained."""
-        own = [name for root in self.found for name in root.parameters]
-        freed = [name for root in self.found for name in root.freed]
-        return tuple(dict.fromkeys([*own, *freed, *self.unexplained]))
+    def of(self, fate: Fate) -> tuple[str, ...]:
+        """The parameters of the roots with a fate."""
+        return tuple(name for root in self.found if root.fate == fate for name in root.parameters)
+
+    def blamed(self, opening: Opening) -> Fate:
+        """What a closed parameter hangs on: the fate of the root that frees it, else its own."""
+        for root in self.found:
+            if opening.parameter in root.freed:
+                return root.fate
+        return _fate_of(opening)
 
 
 def is_closed(opening: Opening, *fates: Fate) -> bool:
@@ -76,103 +85,91 @@ def is_whole(opening: Opening, *fates: Fate) -> bool:
     return opening.fate in fates and not opening.num_of("opens")
 
 
-def dead_ends(learning: Learning) -> tuple[Opening, ...]:
-    """The parameters that are stuck, and those that are dead as a whole.
-
-    Of a saddle no part is innocent; dead parts may be experts or units that other batches reach.
-    """
-    return tuple(o for o in learning.openings if is_closed(o, "stuck") or is_whole(o, "dead"))
+def _fate_of(opening: Opening) -> Fate:
+    """Of a saddle in front of ReLU, noise frees the units that it switches on, and the others look dead."""
+    return "stuck" if opening.num_of("stuck") else "dead"
 
 
-def roots_of(make: Callable[[], Trial], learning: Learning) -> tuple[Roots, Roots]:
-    """The roots of what is stuck, and of what is dead: each by what becomes of the root itself.
-
-    They are looked for together, since what hangs on a dead map may look stuck.
-    """
-    closed = dead_ends(learning)
-    if not closed:
-        return Roots(), Roots()
-    roots = _Search(make, closed, _FATES).roots()
-    fates = {opening.parameter: opening.fate for opening in closed}
-    dead = [root for root in roots.found if fates[root.parameters[0]] == "dead"]
-    stuck = [root for root in roots.found if root not in dead]
-    unexplained = {
-        fate: tuple(n for n in roots.unexplained if (fates[n] == "dead") == (fate == "dead")) for fate in _FATES
-    }
-    return (
-        Roots(found=tuple(stuck), unexplained=unexplained["stuck"]),
-        Roots(found=tuple(dead), unexplained=unexplained["dead"]),
-    )
+def is_dead_end(opening: Opening) -> bool:
+    """Of a saddle no part is innocent; dead parts may be experts or units that other batches reach."""
+    return is_closed(opening, "stuck") or is_whole(opening, "stuck", "dead")
 
 
-@dataclass
+def roots_of(make: Callable[[], Trial], learning: Learning) -> Roots:
+    """The roots of all dead ends; empty where there is none."""
+    closed = [opening for opening in learning.openings if is_dead_end(opening)]
+    return _Search(make(), closed).roots() if closed else Roots()
+
+
 class _Search:
-    make: Callable[[], Trial]
-    closed: Sequence[Opening]
-    fates: tuple[Fate, ...]
-    tries: int = 0
-    tried: dict[tuple[str, ...], tuple[frozenset[str], int]] = field(
-        default_factory=dict[tuple[str, ...], tuple[frozenset[str], int]]
-    )
+    """Tries candidates one after the other; what freed something stays while the next are tried."""
 
-    def __post_init__(self) -> None:
-        self.trial = self.make()
-        self.trial.evaluate()
-        self.start = self.trial.start()
-        self.laws = laws_for(self.trial)
-        self.names = {opening.parameter for opening in self.closed}
+    def __init__(self, trial: Trial, closed: Sequence[Opening]) -> None:
+        self._trial, self._closed = trial, closed
+        trial.evaluate()
+        self._start = trial.start()
+        self._laws = laws_for(trial)
+        self._tries = 0
 
     def roots(self) -> Roots:
+        left, found = {opening.parameter for opening in self._closed}, list[Root]()
         candidates = self._candidates()
-        left, found = set(self.names), list[Root]()
-        for name in candidates:
-            if name not in left or self.tries >= _MAX_TRIES:
-                continue
-            freed, step = self._freed((name,))
-            if freed & left:
-                found.append(self._root((name,), freed, step))
-                left -= freed
-        if left and not found:
-            together = self._together(candidates)
+        for group in _alike(candidates):
+            members = [name for name in group if name in left]
+            for names in [members] if len(members) > _ONE_BY_ONE else [[name] for name in members]:
+                if not left.issuperset(names) or self._tries >= _MAX_TRIES:
+                    continue
+                freed, step = self._freed((), names)
+                if freed & left:
+                    found.append(self._root(names, freed, step))
+                    left -= freed
+        if left:
+            together = self._together([name for name in candidates if name in left], _parameters(found))
             if together is not None:
-                found.append(together)
+                found.append(replace(together, freed=tuple(name for name in together.freed if name in left)))
                 left -= set(together.freed)
         best = sorted(found, key=lambda root: -len(root.freed))
-        return Roots(found=tuple(_needed(best)), unexplained=tuple(n for n in self._in_order(left)))
+        return Roots(found=tuple(_needed(best)), unexplained=tuple(self._in_order(left)))
 
-    def _together(self, candidates: Sequence[str]) -> Root | None:
-        """All candidates that hold one value, less those that are not needed."""
-        equal = {opening.parameter for opening in self.closed if opening.all_equal is not None}
+    def _together(self, candidates: Sequence[str], kept: Sequence[str]) -> Root | None:
+        """All candidates that hold one value, less those that are not needed, beside the roots that were found."""
+        equal = {opening.parameter for opening in self._closed if opening.all_equal is not None}
         chosen = [name for name in candidates if name in equal] or list(candidates)
-        freed, step = self._freed(tuple(chosen))
-        if not freed:
+        freed, step = self._freed(kept, chosen)
+        if freed.isdisjoint(candidates):
             return None
         for name in list(reversed(self._in_order(set(chosen)))):
-            fewer = tuple(n for n in chosen if n != name)
-            if not fewer or self.tries >= _MAX_TRIES:
+            fewer = [n for n in chosen if n != name]
+            if not fewer or self._tries >= _MAX_TRIES:
                 break
-            still, later = self._freed(fewer)
+            still, later = self._freed(kept, fewer)
             if still >= freed:
-                chosen, freed, step = list(fewer), still, later
-        return self._root(tuple(self._in_order(set(chosen))), freed, step)
+                chosen, freed, step = fewer, still, later
+        return self._root(self._in_order(set(chosen)), freed, step)
 
-    def _candidates(self) -> list[str]:
-        """What holds one value first, maps before vectors; within these the model's order."""
+    def _candidates(self) -> dict[str, Any]:
+        """The rank of each closed parameter that new values would change, in the order in which they are tried.
+
+        What holds one value comes first. Of what is stuck maps come before vectors, of what is dead shifts come before
+        the rest; within these the model's order holds.
+        """
         uses = {"map": 0, "scale": 1, "shift": 2, "table": 3, "other": 1}
         rank = {
             opening.parameter: (
                 opening.all_equal != 0.0,
                 opening.all_equal is None and not self._part_equal(opening),
-                opening.use != "shift" if opening.fate == "dead" else uses[opening.use],
+                int(opening.use != "shift") if _fate_of(opening) == "dead" else uses[opening.use],
             )
-            for opening in self.closed
+            for opening in self._closed
+            if not torch.equal(self._drawn(opening.parameter), self._start[opening.parameter])
         }
-        return sorted(rank, key=lambda name: rank[name])
+        return dict(sorted(rank.items(), key=lambda entry: entry[1]))
 
     def _part_equal(self, opening: Opening) -> bool:
         """Whether the closed units of a parameter all hold one value."""
-        value = self.start[opening.parameter]
-        units = [unit for part in opening.parts if part.fate in self.fates for r in part.ranges for unit in range(*r)]
+        value = self._start[opening.parameter]
+        closed = [part for part in opening.parts if part.fate in {"stuck", "dead"}]
+        units = [unit for part in closed for r in part.ranges for unit in range(*r)]
         if not opening.unit_dims:
             return True
         dim = opening.unit_dims[-1]
@@ -183,38 +180,48 @@ class _Search:
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         wanted = set(names)
-        return [opening.parameter for opening in self.closed if opening.parameter in wanted]
+        return [opening.parameter for opening in self._closed if opening.parameter in wanted]
 
-    def _freed(self, names: tuple[str, ...]) -> tuple[frozenset[str], int]:
+    def _drawn(self, name: str) -> Tensor:
+        return drawn(self._laws[name], self._trial.model, name, self._start[name])
+
+    def _freed(self, kept: Sequence[str], names: Sequence[str]) -> tuple[frozenset[str], int]:
         """Which closed parameters open where some get new values, and the last step at which one does."""
-        if names in self.tried:
-            return self.tried[names]
-        new = {name: drawn(self.laws[name], self.trial.model, name, self.start[name]) for name in names}
-        if any(torch.equal(new[name], self.start[name]) for name in names):
-            return frozenset(), 0  # what a parameter would be given is what it holds: it is no cause
-        self.tries += 1
-        self.trial.set(self.start)
-        self.trial.set(new)
-        chain = chain_of(self.trial, steps=_STEPS)
+        self._tries += 1
+        self._trial.set(self._start)
+        self._trial.set({name: self._drawn(name) for name in (*kept, *names)})
+        chain = chain_of(self._trial, steps=_STEPS)
         freed = set[str]()
         step = 0
-        for opening in self.closed:
+        for opening in self._closed:
             steps = chain.opened[opening.parameter]
-            opened = steps > 0
-            was_closed = opening.num_of(*self.fates)
-            if int(opened.sum()) >= opening.num_units - was_closed + max(was_closed // 2, 1):
+            was_closed = opening.num_of("stuck", "dead")
+            if int((steps > 0).sum()) >= opening.num_units - was_closed + max(was_closed // 2, 1):
                 freed.add(opening.parameter)
                 step = max(step, int(steps.max()))
-        self.tried[names] = (frozenset(freed), step)
-        return self.tried[names]
+        return frozenset(freed), step
 
-    def _root(self, names: tuple[str, ...], freed: frozenset[str], step: int) -> Root:
+    def _root(self, names: Sequence[str], freed: frozenset[str], step: int) -> Root:
+        own = next(opening for opening in self._closed if opening.parameter == names[0])
         return Root(
-            parameters=names,
-            schemes=tuple(self.laws[name] for name in names),
+            fate=_fate_of(own),
+            parameters=tuple(names),
+            schemes=tuple(self._laws[name] for name in names),
             freed=tuple(self._in_order(freed)),
             step=step,
         )
+
+
+def _alike(candidates: Mapping[str, Any]) -> list[list[str]]:
+    """Candidates of one rank whose names differ in their numbers alone, such as those of equal layers."""
+    groups: dict[Any, list[str]] = {}
+    for name, rank in candidates.items():
+        groups.setdefault((rank, re.sub(r"\d+", "#", name)), []).append(name)
+    return list(groups.values())
+
+
+def _parameters(found: Iterable[Root]) -> list[str]:
+    return [name for root in found for name in root.parameters]
 
 
 def _needed(found: Sequence[Root]) -> list[Root]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils import deterministic
 
+from exnihilo.errors import CheckError
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import undisturbed
 
@@ -21,15 +22,27 @@ def uninitialized(factory: Callable[[], nn.Module]) -> tuple[str, ...]:
 
     Args:
         factory: Makes the model; it is called once, from fixed random states.
+
+    Raises:
+        CheckError: It makes no module.
     """
-    with undisturbed(), _filled():
-        model = factory()
+    try:
+        with undisturbed(), _filled():
+            model: Any = factory()
+    except Exception as error:  # whatever the user's own code raises
+        raise _no_model(f"The factory raises {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise _no_model(f"The factory makes no torch.nn.Module, but {type(model).__name__}.")
     canonical = canonical_names(model)
     return tuple(
         canonical[path]
         for path, parameter in model.named_parameters()
         if parameter.is_floating_point() and not parameter.is_meta and bool(torch.isnan(parameter).any())
     )
+
+
+def _no_model(fact: str) -> CheckError:
+    return CheckError(fact, fix="check(..., factory=lambda: Net()), or leave it out")
 
 
 @contextmanager

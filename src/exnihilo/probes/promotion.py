@@ -83,6 +83,11 @@ class Promoting(TorchDispatchMode):
         """Note the uses of these tensors from here on."""
         self._names = {tensor.untyped_storage().data_ptr(): name for name, tensor in parameters.items()}
         self._parameters = parameters
+        self._casts: dict[int, tuple[str, Tensor]] = {}  # copies of parameters in a dtype that the model asked for
+
+    def let_go(self) -> None:
+        """Forget the copies of parameters that a pass made. Until then they are held, so that no address means two."""
+        self._casts.clear()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -104,8 +109,10 @@ class Promoting(TorchDispatchMode):
             out = grouped_product(*args[:3])
         else:
             out = func(*args, **kwargs)
-        # A view computes nothing, and neither does an expert that is given no samples.
-        if not func.is_view and not (isinstance(out, Tensor) and out.numel() == 0):
+        # A view or a cast computes nothing, and neither does an expert that is given no samples.
+        if func is aten._to_copy.default:
+            self._follow_cast(given[0], out)
+        elif not func.is_view and not (isinstance(out, Tensor) and out.numel() == 0):
             self._note(func, given)
         if func in _MAKES and isinstance(out, Tensor) and out.dtype in self._low:
             self.num_promoted += 1
@@ -117,10 +124,12 @@ class Promoting(TorchDispatchMode):
         dtypes = {arg.dtype for arg in args if isinstance(arg, Tensor)}
         if self._to not in dtypes or not dtypes & self._low:
             return args
-        first = 1 if func._schema.is_mutable else 0  # what is written in place stays the tensor that it is
         self.num_promoted += 1
-        rest = (a.to(self._to) if isinstance(a, Tensor) and a.dtype in self._low else a for a in args[first:])
-        return (*args[:first], *rest)
+        # What is written in place stays the tensor that it is, and takes what it is given in its own dtype.
+        first = 1 if func._schema.is_mutable and isinstance(args[0], Tensor) else 0
+        to = args[0].dtype if first else self._to
+        both = self._low | {self._to}
+        return (*args[:first], *(a.to(to) if isinstance(a, Tensor) and a.dtype in both else a for a in args[first:]))
 
     def _note(self, func: Any, args: tuple[Any, ...]) -> None:
         for place, arg in enumerate(args):
@@ -134,7 +143,13 @@ class Promoting(TorchDispatchMode):
         """The parameter that a tensor is, or is a view of."""
         if not isinstance(value, Tensor) or value.layout is not torch.strided:
             return None
-        return self._names.get(value.untyped_storage().data_ptr())
+        address = value.untyped_storage().data_ptr()
+        return self._names.get(address) or self._casts.get(address, (None,))[0]
+
+    def _follow_cast(self, of: Tensor, cast: Tensor) -> None:
+        name = self.name_of(of)
+        if name is not None:
+            self._casts[cast.untyped_storage().data_ptr()] = name, cast
 
     def num_units(self, name: str) -> int:
         """How many units a parameter has."""

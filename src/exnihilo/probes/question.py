@@ -12,6 +12,9 @@ from exnihilo.errors import CheckError
 from exnihilo.structure.recording import tensors_in
 from exnihilo.structure.running import call, unwrapped
 
+# Classes of torch.distributed, which some builds lack.
+_SHARDED = {"DTensor", "ShardedTensor"}
+
 Loss = Callable[[nn.Module, Any], Tensor]
 Criterion = Callable[[Any, Any], Tensor]
 
@@ -141,10 +144,10 @@ def require_learnable(model: nn.Module) -> None:
             f"The model is a {type(given).__name__}; it must be a torch.nn.Module.",
             fix="check(model, batch, ...), with the module that is to be trained",
         )
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
             raise CheckError(
-                f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
+                f"'{name}' of {type(model).__name__} has no shape yet.",
                 context=["a lazy module learns its shape from the first input"],
                 fix="run the model once on a batch, then check it",
             )
@@ -162,7 +165,8 @@ def require_learnable(model: nn.Module) -> None:
                 f"'{name}' of {type(model).__name__} lies on the meta device, and so has no values.",
                 fix="materialize the model first: model.to_empty(device='cpu'), then apply a plan or load a checkpoint",
             )
-        if type(parameter).__name__ == "DTensor" or type(parameter.data).__name__ == "DTensor":
+        kinds = {type(parameter).__name__, type(parameter.data).__name__}
+        if kinds & _SHARDED or getattr(parameter, "_is_flat_param", False):
             raise CheckError(
                 f"'{name}' of {type(model).__name__} is sharded over several processes.",
                 fix="check the model before it is sharded, in one process",

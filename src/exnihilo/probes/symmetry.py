@@ -29,6 +29,8 @@ _SAMPLES = 64
 _LIVE = 1e-12
 # Steps that tell transient twins apart: a zero head needs one, a unit behind two gates three.
 _STEPS = 3
+# Rows of a table are what a batch chooses, and shifts and scales have one number a unit, whatever their shape.
+_NO_MAPS = frozenset({"table", "shift", "scale"})
 _STACKED = frozenset({aten.bmm.default, aten.baddbmm.default})
 
 
@@ -41,7 +43,8 @@ def twins_of(make: Callable[..., Trial], screened: Trial, chain: Chain) -> tuple
         chain: What some normalized steps showed.
     """
     start = screened.start()
-    equal = {name: equal_rows(value, units_of(screened, name)) for name, value in start.items() if value.dim() > 1}
+    maps = [n for n, v in start.items() if v.dim() > 1 and screened.promoting.uses.get(n) not in _NO_MAPS]
+    equal = {name: equal_rows(start[name], units_of(screened, name)) for name in maps}
     suspects = {name: classes for name, classes in equal.items() if classes}
     if not suspects:
         return ()
@@ -131,7 +134,7 @@ def _tied(trial: Trial) -> dict[str, list[tuple[int, ...]]]:
     gradients = trial.gradients(scalar)
     found: dict[str, list[tuple[int, ...]]] = {}
     for name, gradient in gradients.items():
-        if gradient is None or gradient.dim() < 2 or trial.promoting.uses.get(name) == "table":
+        if gradient is None or gradient.dim() < 2 or trial.promoting.uses.get(name) in _NO_MAPS:
             continue
         unit_dims = units_of(trial, name)
         norms = unit_norms(gradient, unit_dims)

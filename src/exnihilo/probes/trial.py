@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
-from exnihilo.probes.apart import hooks_silenced, take_hooks_off, without_autocast
-from exnihilo.probes.batches import copied, num_samples_of, parts
+from exnihilo.probes.apart import take_hooks_off, without_autocast
+from exnihilo.probes.batches import copied, parts
+from exnihilo.probes.explained import explained
 from exnihilo.probes.promotion import Promoting, WithoutDropout
 from exnihilo.probes.question import Question, described
 from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
@@ -101,12 +102,13 @@ class Trial:
     def _trainable(self) -> dict[str, Tensor]:
         canonical = canonical_names(self.model)
         if self._borrowed is not None:
-            mine = {p for p, t in self.model.named_parameters() if t.requires_grad and t.is_floating_point()}
+            named = self.model.named_parameters()
+            mine = {p for p, t in named if t.requires_grad and t.is_floating_point() and t.numel() > 0}
             return {canonical[path]: tensor for path, tensor in self._borrowed.items() if path in mine}
         wanted = {path: p.requires_grad for path, p in self.model.named_parameters()}
         found: dict[str, Tensor] = {}
         for path, parameter in self.twin.named_parameters():
-            trains = wanted[path] and parameter.is_floating_point()
+            trains = wanted[path] and parameter.is_floating_point() and parameter.numel() > 0
             parameter.requires_grad_(trains)
             if trains:
                 found[canonical[path]] = parameter
@@ -154,6 +156,7 @@ class Trial:
         finally:
             hook.remove()
             before.remove()
+            self.promoting.let_go()
         if inputs:
             self.example = inputs[-1]
         if not self.num_passes and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
@@ -185,7 +188,6 @@ class Trial:
             stack.enter_context(undisturbed())
             stack.enter_context(deep_enough_for(self.model))
             stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
-            stack.enter_context(hooks_silenced(self.twin))
             stack.enter_context(without_autocast(self.model))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -244,7 +246,7 @@ def first_evaluation(trial: Trial) -> Evaluation:
     except Exception as error:
         if isinstance(error, ExnihiloError):
             raise
-        raise _explained(trial, error) from error
+        raise explained(error, trial.model, trial.twin, trial.question.batch) from error
     leaves = _leaves(evaluation.loss)
     mine = {id(parameter) for parameter in trial.parameters.values()}
     if leaves & mine:
@@ -259,34 +261,12 @@ def first_evaluation(trial: Trial) -> Evaluation:
         )
     raise CheckError(
         f"The loss does not depend on any trainable parameter of {type(trial.model).__name__}.",
-        context=[f"it is {evaluation.loss.item():.4g}", f"batch: {described(trial.batch)}"],
+        context=[
+            f"it is {float(evaluation.loss.detach()):.4g}",
+            f"batch: {described(trial.batch)}",
+            "reentrant checkpointing cuts the graph too, where no input of it asks for a gradient",
+        ],
         fix="compute it from the model's output, without .detach(), .item() or torch.no_grad()",
-    )
-
-
-def _explained(trial: Trial, error: Exception) -> CheckError:
-    said = str(error).strip().splitlines()
-    where, frame = [], error.__traceback__
-    while frame is not None:
-        owner = frame.tb_frame.f_locals.get("self")
-        if isinstance(owner, nn.Module):
-            where.append(owner)
-        frame = frame.tb_next
-    names = {id(module): path for path, module in trial.twin.named_modules()}
-    deepest = next((m for m in reversed(where) if names.get(id(m))), where[-1] if where else None)
-    place = f"in '{names.get(id(deepest), '')}', a {type(deepest).__name__}" if deepest is not None else "in the loss"
-    weights = (
-        [f"its parameters: {', '.join(f'{n} {tuple(p.shape)}' for n, p in deepest.named_parameters(recurse=False))}"]
-        if deepest is not None and next(deepest.parameters(recurse=False), None) is not None
-        else []
-    )
-    one = num_samples_of(trial.question.batch) == 1 and "more than 1 value per channel" in str(error)
-    return CheckError(
-        f"{type(trial.model).__name__} or its loss raises {type(error).__name__}: {said[0][:200] if said else ''}",
-        context=[place, *weights, f"batch: {described(trial.question.batch)}"],
-        fix="give a batch of at least 2 samples: batch normalization needs them"
-        if one
-        else "run loss(model, batch) by itself until it gives a number",
     )
 
 

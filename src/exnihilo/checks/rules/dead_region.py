@@ -19,27 +19,29 @@ How to fix:
 
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.checks.rules.wording import counted
+from exnihilo.checks.rules.wording import counted, named_first
 
 CODE = "dead-region"
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """One finding for all parameters that are dead as a whole, root causes first."""
-    learning = measured.learning
-    names = measured.dead.names
-    if not names:
+    dead = measured.dead_ends("dead")
+    if not dead:
         return ()
+    learning = measured.learning
+    roots = measured.roots.of("dead")
+    names = named_first(dead, roots)
     return (
         Finding(
             code=CODE,
             severity="FAIL" if learning.confirmed else "WARN",
             basis="exact",
             parameters=names,
-            num_roots=max(sum(len(root.parameters) for root in measured.dead.found), 1),
+            num_roots=max(len(roots), 1),
             evidence=f"gradient exactly 0 at {counted(learning.num_steps, 'step')} on"
             f" {counted(learning.num_samples, 'sample')}, under noise too; other values free it",
             cause=f"{names[0]} holds an activation where its slope is zero for every input",
-            remedy=measured.remedy_of(measured.dead),
+            remedy=measured.redrawn_all(roots),
         ),
     )

@@ -11,26 +11,31 @@ What it misses:
     What matters for other inputs than those of the batch.
 
 When it is innocent:
-    A shift or bias that a later operation removes by design: the bias of an attention's keys, of a map in front of a
-    norm. It costs a little memory, and is told as information.
+    A shift, scale or bias that a later operation removes by design: the bias of an attention's keys, of a map in front
+    of a norm. It costs a little memory, and is told as information.
 
 How to fix:
     Of a map: find the normalization, the single choice or the constant that hides it. Of a bias: leave it out.
 """
 
+import math
+
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
 from exnihilo.checks.roots import is_closed, is_whole
 from exnihilo.checks.rules.wording import counted
+from exnihilo.probes.records import Opening
 
 CODE = "never-matters"
 
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """A failure for maps, information for the rest."""
-    invariant = [o for o in measured.learning.openings if is_whole(o, "invariant")]
-    maps = [o.parameter for o in invariant if o.use == "map" and sum(size > 1 for size in o.shape) > 1]
-    others = [o.parameter for o in measured.learning.openings if is_closed(o, "invariant") and o.use == "shift"]
+    openings = measured.learning.openings
+    maps = [o.parameter for o in openings if _is_map(o) and is_whole(o, "invariant")]
+    # Of packed biases a part is that of the keys; some units of a scale may only look removed, to float32.
+    removed = [o for o in openings if is_whole(o, "invariant") or (o.use == "shift" and is_closed(o, "invariant"))]
+    others = [o.parameter for o in removed if not _is_map(o)]
     found: list[Finding] = []
     if maps:
         found.append(
@@ -52,8 +57,13 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
                 basis="exact",
                 parameters=tuple(others),
                 num_roots=len(others),
-                evidence=f"{counted(len(others), 'shift')} without a gradient, whatever the values",
-                cause="a later softmax or norm removes what they add: harmless",
+                evidence=f"{counted(len(others), 'parameter')} without a gradient, whatever the values",
+                cause="a later softmax or norm removes what they do: harmless",
             )
         )
     return tuple(found)
+
+
+def _is_map(opening: Opening) -> bool:
+    """A matrix or table, also one of a single unit, such as the scores of a pooling; all else is a shift or a scale."""
+    return opening.use in {"map", "table"} and math.prod(opening.shape) > 1

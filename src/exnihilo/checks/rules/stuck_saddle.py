@@ -18,10 +18,11 @@ How to fix:
     Draw the named parameter anew. Of two zero factors one must be zero at most.
 """
 
+from collections.abc import Sequence
+
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Finding
-from exnihilo.checks.roots import Roots
-from exnihilo.checks.rules.wording import counted, listed_parts
+from exnihilo.checks.rules.wording import counted, listed_parts, named_first
 from exnihilo.probes.records import Opening
 
 CODE = "stuck-saddle"
@@ -29,20 +30,20 @@ CODE = "stuck-saddle"
 
 def rule(measured: Measured) -> tuple[Finding, ...]:
     """One finding for all parameters that are stuck, root causes first."""
-    openings = measured.learning.by_name
-    stuck = [openings[name] for name in measured.stuck.names]
+    stuck = measured.dead_ends("stuck")
     if not stuck:
         return ()
+    roots = measured.roots.of("stuck")
     return (
         Finding(
             code=CODE,
             severity="FAIL" if measured.learning.confirmed else "WARN",
             basis="exact",
-            parameters=measured.stuck.names,
-            num_roots=max(sum(len(root.parameters) for root in measured.stuck.found), 1),
+            parameters=named_first(stuck, roots),
+            num_roots=max(len(roots), 1),
             evidence=_evidence(measured, stuck),
-            cause=_cause(measured.stuck, stuck),
-            remedy=measured.remedy_of(measured.stuck),
+            cause=_cause(roots, stuck),
+            remedy=measured.redrawn_all(roots),
         ),
     )
 
@@ -56,10 +57,9 @@ def _evidence(measured: Measured, stuck: list[Opening]) -> str:
     )
 
 
-def _cause(roots: Roots, stuck: list[Opening]) -> str:
+def _cause(chosen: Sequence[str], stuck: list[Opening]) -> str:
     by_name = {opening.parameter: opening for opening in stuck}
     zero = [name for name in by_name if by_name[name].all_equal == 0.0 and by_name[name].use != "shift"]
-    chosen = [name for root in roots.found for name in root.parameters]
     if len(zero) > 1 and len(chosen) < len(zero):
         return "two factors of one product are zero, so neither gets a gradient through the other"
     if zero:

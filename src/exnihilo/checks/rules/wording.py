@@ -15,6 +15,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def named_first(closed: Sequence[Opening], roots: Sequence[str]) -> tuple[str, ...]:
+    """The parameters of a finding: the roots, then what they stop, in the model's order."""
+    return tuple(dict.fromkeys([*roots, *(opening.parameter for opening in closed)]))
+
+
 def listed_parts(closed: Sequence[Opening], *fates: Fate) -> str:
     """Which units are closed, where it is not all of them; empty where it is."""
     partly = [opening for opening in closed if opening.num_of("opens")]
