@@ -23,7 +23,7 @@ from benchmarks.check.tools import PINNED, TOOLS
 PAGE = Path(__file__).parents[2] / "docs" / "check-benchmark.md"
 
 
-def page(ours: Path, tools: Path) -> str:
+def page(ours: Path, tools: Path, commit: str) -> str:
     truth = labels()
     mine = answers("exnihilo", ours)
     all_ = {tool: rows for tool in TOOLS if (rows := answers(tool, tools))}
@@ -39,7 +39,7 @@ def page(ours: Path, tools: Path) -> str:
         "<!-- written by benchmarks/check/page.py -->",
         "# How well checks find what stops a model, and how quiet they are",
         "",
-        f"Measured on {datetime.date.today()}, {where}, one thread a process.",
+        f"Measured on {datetime.date.today()}, {where}, one thread a process, with the version of commit {commit}.",
         f"{count} architectures, each healthy in float32 and bfloat16, and with"
         " every fault that has a home in it. Structural faults are true by construction, and hold in training"
         " in float64; the harm of graded ones was decided by training (`benchmarks/check/label.py`; both in"
@@ -79,8 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", type=Path, required=True)
     parser.add_argument("--tools", type=Path, required=True)
+    parser.add_argument("--commit", required=True, help="of the version that gave the answers")
     chosen = parser.parse_args()
-    PAGE.write_text(page(chosen.ours, chosen.tools))
+    PAGE.write_text(page(chosen.ours, chosen.tools, chosen.commit))
     print(json.dumps({"page": PAGE.name}))
 
 

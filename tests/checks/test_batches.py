@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import gated
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import gated
 from exnihilo.checks.check import check
 from exnihilo.probes.batches import parts
 from exnihilo.probes.fates import learning_of

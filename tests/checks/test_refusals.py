@@ -8,11 +8,11 @@ import state
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from gated import D, samples
 from torch import nn
 
 from exnihilo.checks.check import check
 from exnihilo.errors import CheckError
+from gated import D, samples
 
 X, Y = samples()
 CRITERION = nn.CrossEntropyLoss()

@@ -1,11 +1,11 @@
 """How many passes a diagnosis takes: a healthy model pays for little more than one training step."""
 
 import closed
-import gated
 import pytest
 import torch
 from torch import nn
 
+import gated
 from exnihilo.checks.check import check
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.question import Question

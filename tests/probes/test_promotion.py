@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from closed import Attention, tokens
-from gated import Case, D, samples
 from torch import nn
 
 from exnihilo.checks.check import check
@@ -12,6 +11,7 @@ from exnihilo.probes.fates import learning_of
 from exnihilo.probes.promotion import grouped_product
 from exnihilo.probes.question import Question
 from exnihilo.probes.trial import Trial
+from gated import Case, D, samples
 from torchvision_shim import define_missing_operators
 
 TORCHVISION = define_missing_operators()  # kept: with it the operators would go

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from gated import Case, D, samples
 from torch import nn
 
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.openings import LIVE, RESIDUE, ZERO, judged_pass
 from exnihilo.probes.question import Question
 from exnihilo.probes.trial import Trial
+from gated import Case, D, samples
 
 
 def learned(model, batch=None):
