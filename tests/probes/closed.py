@@ -2,8 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from gated import Case, D, Gated, samples, zero
 from torch import nn
+
+from gated import Case, D, Gated, samples, zero
 
 
 class Attention(nn.Module):

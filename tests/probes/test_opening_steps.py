@@ -1,11 +1,11 @@
 """Each parameter opens at the step that its products say, and at none where they say so; training shows the same."""
 
 import closed
-import gated
 import moving
 import pytest
 import torch
 
+import gated
 from exnihilo.probes.fates import learning_of
 from exnihilo.probes.openings import unit_norms
 from exnihilo.probes.question import Question

@@ -5,8 +5,9 @@ import math
 import torch
 import torch.nn.functional as F
 from closed import Attention, tokens
-from gated import Case, D, Gated, images, regression, samples, zero
 from torch import nn
+
+from gated import Case, D, Gated, images, regression, samples, zero
 
 
 def half_and_half(layer_in, layer_out, bias=True):
