@@ -1,4 +1,7 @@
-"""The cases: each healthy architecture in two dtypes and three seeds, and each fault in each architecture it fits."""
+"""The cases: each healthy architecture in two dtypes and three seeds, and each fault in each architecture it fits.
+
+A fault has one seed, that for which its harm was decided by training.
+"""
 
 from __future__ import annotations
 
@@ -62,5 +65,5 @@ def cases(*, seeds: tuple[int, ...] = SEEDS) -> Iterator[Case]:
         for seed in seeds:
             for dtype in DTYPES:
                 yield Case(architecture, None, seed, dtype)
-            for fault in FAULTS:
-                yield Case(architecture, fault, seed)
+        for fault in FAULTS:
+            yield Case(architecture, fault, SEEDS[0])

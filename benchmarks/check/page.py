@@ -1,6 +1,6 @@
 """Writes docs/check-benchmark.md from answers that were kept.
 
-python -m benchmarks.check.page --ours .benchmark-check/full --tools .benchmark-check/tenth
+python -m benchmarks.check.page --answers .benchmark-check --commit HASH
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from benchmarks.check.tools import PINNED, TOOLS
 PAGE = Path(__file__).parents[2] / "docs" / "check-benchmark.md"
 
 
-def page(ours: Path, tools: Path, commit: str) -> str:
+def page(out: Path, commit: str) -> str:
     truth = labels()
-    mine = answers("exnihilo", ours)
-    all_ = {tool: rows for tool in TOOLS if (rows := answers(tool, tools))}
+    all_ = {tool: rows for tool in TOOLS if (rows := answers(tool, out))}
+    mine = all_["exnihilo"]
+    common = set.intersection(*({row["case"] for row in rows} for rows in all_.values()))
+    same = {tool: [row for row in rows if row["case"] in common] for tool, rows in all_.items()}
     halves = {half: [row for row in mine if row["half"] == half] for half in ("held-out", "tuning")}
     faults = Counter(row["fault"] for row in mine if row["fault"] and truth.get(row["case"]))
     bugs = io.StringIO()
@@ -40,7 +42,7 @@ def page(ours: Path, tools: Path, commit: str) -> str:
         "# How well checks find what stops a model, and how quiet they are",
         "",
         f"Measured on {datetime.date.today()}, {where}, one thread a process, with the version of commit {commit}.",
-        f"{count} architectures, each healthy in float32 and bfloat16, and with"
+        f"{count} architectures, each healthy in float32 and bfloat16 with three seeds, and with"
         " every fault that has a home in it. Structural faults are true by construction, and hold in training"
         " in float64; the harm of graded ones was decided by training (`benchmarks/check/label.py`; both in"
         " `benchmarks/check/labels.jsonl`). Half of the architectures, by the hash of their names, had no part in the"
@@ -58,12 +60,12 @@ def page(ours: Path, tools: Path, commit: str) -> str:
         *missed(mine, truth),
         "```",
         "",
-        "## All tools on the same sample of cases",
+        f"## All tools on the same {len(common):,} cases",
         "",
         f"{pins}; each as shipped, by its documented entry point. `overfit-one-batch` is what people use now: a hundred"
         " Adam steps on one batch must halve the loss. It passes the dead ends that let the loss fall.",
         "",
-        table(all_, truth),
+        table(same, truth),
         "",
         "## Public bugs, rebuilt",
         "",
@@ -77,11 +79,10 @@ def page(ours: Path, tools: Path, commit: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", type=Path, required=True)
-    parser.add_argument("--tools", type=Path, required=True)
+    parser.add_argument("--answers", type=Path, required=True)
     parser.add_argument("--commit", required=True, help="of the version that gave the answers")
     chosen = parser.parse_args()
-    PAGE.write_text(page(chosen.ours, chosen.tools, chosen.commit))
+    PAGE.write_text(page(chosen.answers, chosen.commit))
     print(json.dumps({"page": PAGE.name}))
 
 

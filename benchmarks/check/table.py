@@ -29,10 +29,9 @@ def judged(rows: Iterable[Row], truth: dict[str, bool]) -> dict[str, list[Row]]:
     """The answers by what the case is: healthy, structural, harmful; what is neither is left out."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        base = row["case"].rpartition("/")[0] + "/0"  # seeds share a label: the construction is the same
         if row["kind"] == "healthy":
             groups["healthy"].append(row)
-        elif truth.get(row["case"], truth.get(base)):
+        elif truth.get(row["case"]):
             groups["structural" if row["kind"] == "structural" else "harmful"].append(row)
     return groups
 
