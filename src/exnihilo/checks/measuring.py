@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.checks.catalog import findings_of
-from exnihilo.checks.measured import Measured
-from exnihilo.checks.remedies import remedy_of
+from exnihilo.checks.measured import NO_SAMPLES, Measured
+from exnihilo.checks.remedies import branches_closed, remedy_of
 from exnihilo.checks.roots import laws_for, roots_of
+from exnihilo.checks.rules import growing_stream
 from exnihilo.probes.construction import uninitialized
 from exnihilo.probes.fates import learning_of, screening_dtype
 from exnihilo.probes.openings import judged_pass, take_step
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Signals
-from exnihilo.probes.signals import Listener, spread_of
+from exnihilo.probes.samples import samples_of
+from exnihilo.probes.signals import Listener
+from exnihilo.probes.tables import padding_rows
 from exnihilo.probes.trial import Trial
 from exnihilo.probes.update import update_of
 
 _SAMPLES = 8
-# Below it a map's samples may have collapsed, and whether the output still has after some steps is looked at.
+# Below it samples, or the places of each, may have collapsed: whether they still have after some steps is looked at.
 _SPREAD = 1e-3
 _LATER_STEPS = 5
 _FLOOR = 0.5
@@ -54,20 +57,28 @@ def measure(
     trial = make()
     listener = Listener(trial)
     learning = learning_of(model, question, samples=_SAMPLES, values=values, trial=trial)
-    signals = _on_enough(make, listener.signals()) if learning.not_finite is None else None
+    heard = listener.signals() if learning.not_finite is None else None
+    signals = _on_enough(make, heard) if heard is not None else None
     measured = Measured(
         learning=learning,
         roots=roots_of(make, learning),
         signals=signals,
-        later_spread=_later_spread(make, signals) if signals is not None else None,
+        later=_later(make, signals) if signals is not None else None,
+        samples=samples_of(trial, listener.output) if signals is not None else NO_SAMPLES,
+        padding=padding_rows(model),
         update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,
         uninitialized=uninitialized(factory) if factory is not None else (),
         constructed=factory is not None,
     )
-    if all(finding.severity == "INFO" for finding in findings_of(measured)):
+    graver = {finding.code for finding in findings_of(measured) if finding.severity != "INFO"}
+    if not graver:
         return measured
     laws = laws_for(trial)
-    return replace(measured, redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()})
+    return replace(
+        measured,
+        redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()},
+        closed_branches=branches_closed(trial) if growing_stream.CODE in graver else None,
+    )
 
 
 def _on_enough(make: Callable[..., Trial], signals: Signals) -> Signals:
@@ -80,14 +91,16 @@ def _on_enough(make: Callable[..., Trial], signals: Signals) -> Signals:
     return replace(signals, activations=listener.signals().activations)
 
 
-def _later_spread(make: Callable[[], Trial], signals: Signals) -> float | None:
-    """How much of the output differs between samples after some steps, where some map's samples are nearly alike."""
-    if not any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps):
+def _later(make: Callable[..., Trial], signals: Signals) -> Signals | None:
+    """What passes after some steps, where some map's samples, or an attention's places, are nearly alike."""
+    samples = any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps)
+    if not samples and not any(a.apart is not None and a.apart < _SPREAD for a in signals.attentions):
         return None
     trial = make()
     for _ in range(_LATER_STEPS):
         take_step(trial, judged_pass(trial), floor=_FLOOR)
-    outputs = [output for output in trial.evaluate().outputs if output.dim() > 1]
-    if not outputs:
-        return None
-    return spread_of(max(outputs, key=lambda output: output.numel()).detach(), trial.num_samples)
+    moved = make()
+    moved.set(trial.values())
+    listener = Listener(moved)
+    moved.evaluate()
+    return listener.signals()

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from exnihilo.checks.catalog import rule_of
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.records import Edit, Finding, Remedy
-from exnihilo.checks.roots import drawn
+from exnihilo.checks.roots import drawn, planned_by
 from exnihilo.errors import ExnihiloError
 from exnihilo.plans.edits import layout_of
 from exnihilo.plans.live import live_parameters
 from exnihilo.probes.question import Question
+from exnihilo.probes.trial import Trial
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.names import as_attribute, canonical_names
 
@@ -26,6 +27,13 @@ def remedy_of(model: nn.Module, edits: Mapping[str, str]) -> Remedy:
     return Remedy(
         line=line_of(model, edits), edits=tuple(Edit(parameter=name, scheme=text) for name, text in edits.items())
     )
+
+
+def branches_closed(trial: Trial) -> Remedy | None:
+    """Every residual branch started at zero, where the model's structure tells its branches; else None."""
+    planned = planned_by(trial, "zero-residual")
+    edits = tuple(Edit(parameter=name, scheme=scheme) for name, scheme in planned.items() if name in trial.parameters)
+    return Remedy(line='exnihilo.initialize(model, "zero-residual", example=...)', edits=edits) if edits else None
 
 
 def line_of(model: nn.Module, edits: Mapping[str, str]) -> str:

@@ -237,7 +237,7 @@ def _needed(found: Sequence[Root]) -> list[Root]:
 
 def laws_for(trial: Trial) -> dict[str, str]:
     """The law that each trainable parameter would be given anew: what ``he`` gives it, else by how it is used."""
-    planned = _planned(trial)
+    planned = planned_by(trial, "he")
     laws: dict[str, str] = {}
     for name, parameter in trial.parameters.items():
         use = trial.promoting.uses.get(name, "other")
@@ -250,13 +250,14 @@ def laws_for(trial: Trial) -> dict[str, str]:
     return laws
 
 
-def _planned(trial: Trial) -> dict[str, str]:
+def planned_by(trial: Trial, recipe: str) -> dict[str, str]:
+    """The scheme that a recipe gives each parameter; empty where the model cannot be read, or the recipe refuses it."""
     structure = structure_of(trial)
     if structure is None:
         return {}
     try:
         rows = plan(
-            trial.twin, "he", structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()
+            trial.twin, recipe, structure=structure, keep=["role:UNKNOWN"] if _has_unknown(structure) else ()
         ).rows
     except ExnihiloError:
         return {}

@@ -79,7 +79,7 @@ def _finding_lines(finding: Finding, diagnosis: Diagnosis, columns: int) -> list
     roots, behind = finding.parameters[: finding.num_roots], finding.parameters[finding.num_roots :]
     names = f"{named(roots)}{_elements(roots, diagnosis)}"
     names += f"; stops {named(behind)}{_elements(behind, diagnosis)}" if behind else ""
-    lines = [(finding.severity, piece) for piece in _hanging(head, names, columns)]
+    lines = [(finding.severity, piece) for piece in _hanging(head, names or "the model as a whole", columns)]
     details = [("evidence", finding.evidence), ("cause", finding.cause)]
     if finding.remedy is not None:
         seen = f"   [verified: {finding.remedy.verified}]" if finding.remedy.verified else "   [not tried]"

@@ -226,8 +226,7 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     fresh: list[Pass] = []
     if any(bool(((chain.opened[n] == 0) & (noisy.verdicts[n] != LIVE)).any()) for n in closed):
         for draw in range(2):
-            values = {name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()}
-            made = _pass_at(trial, values)
+            made = _pass_at(trial, fresh_values(trial, start, draw))
             fresh += [made] if math.isfinite(made.loss) else []
     trial.set(start)
     reached = frozenset[str]().union(*(made.reached for made in (*chain.passes, there, noisy_start, noisy)))
@@ -266,6 +265,11 @@ def _random(name: str, value: Tensor, draw: int) -> Tensor:
 
 def _noisy(name: str, value: Tensor) -> Tensor:
     return value + _NOISE[value.dtype] * size_of(value) * _random(name, value, 0)
+
+
+def fresh_values(trial: Trial, start: Mapping[str, Tensor], draw: int) -> dict[str, Tensor]:
+    """Values for all parameters that hold nothing of those at the start."""
+    return {name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()}
 
 
 def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> Tensor:

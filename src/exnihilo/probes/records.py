@@ -250,11 +250,35 @@ class AttentionSignal:
         query: The weight that made its queries; empty where it could not be told.
         key: The weight that made its keys.
         entropy: Mean entropy of its rows over that of equal weights: 1 for equal weights, 0 for one place alone.
+        places: How many places it may look at.
+        apart: Of the mean square of its values, the share that differs between places of one sample; None where the
+            values could not be told.
     """
 
     query: str
     key: str
     entropy: float
+    places: int = 0
+    apart: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSignal:
+    """How a router spread its places over its experts.
+
+    Args:
+        parameter: The weight that made its scores.
+        experts: How many there are.
+        chosen: How many each place is sent to.
+        places: Samples and places.
+        effective: Experts in use: the exponential of the load's entropy, from ``chosen`` to ``experts``.
+    """
+
+    parameter: str
+    experts: int
+    chosen: int
+    places: int
+    effective: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +306,7 @@ class Signals:
         maps: In the order of execution.
         activations: In the order of execution.
         attentions: In the order of execution.
+        routers: In the order of execution.
         stages: Modules in the order of execution.
         output_spread: Of the model's largest output, the share that differs between samples; None where unknown.
         head: The weight that made the model's largest output; empty where it could not be told.
@@ -294,6 +319,7 @@ class Signals:
     maps: tuple[MapSignal, ...] = ()
     activations: tuple[ActivationSignal, ...] = ()
     attentions: tuple[AttentionSignal, ...] = ()
+    routers: tuple[RouterSignal, ...] = ()
     stages: tuple[StageSignal, ...] = ()
     output_spread: float | None = None
     head: str = ""
@@ -301,6 +327,44 @@ class Signals:
     probabilities: bool = False
     has_sums: bool = False
     reference: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Whether each sample's output depends on that sample, and on it alone.
+
+    Args:
+        ignored: No output depends on any input, whatever the parameters.
+        mixed_by: The first module that gives a sample something of another one, or the model's class where that happens
+            outside its modules; empty where none does.
+        change: By how much a sample's output changed when the others changed places, of its root mean square.
+        parameters: Of the module that mixes them.
+        may_be_meant: Why the first dim may not be that of samples, or why they may be meant to meet; empty where
+            nothing says so.
+    """
+
+    ignored: bool = False
+    mixed_by: str = ""
+    change: float = 0.0
+    parameters: tuple[str, ...] = ()
+    may_be_meant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddingRow:
+    """The row of a table that stands for padding, and is never trained.
+
+    Args:
+        parameter: The table.
+        row: Which one.
+        size: Root mean square of its values.
+        others: Root mean square of all rows.
+    """
+
+    parameter: str
+    row: int
+    size: float
+    others: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,22 +4,21 @@ Where a value came from is followed through memory: what an operation writes com
 its inputs that comes from one.
 """
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from exnihilo.probes.promotion import MATRICES, Promoting, aten
-from exnihilo.probes.records import ActivationSignal, AttentionSignal, MapSignal, Signals, StageSignal
+from exnihilo.probes.records import ActivationSignal, AttentionSignal, MapSignal, RouterSignal, Signals
+from exnihilo.probes.reference import reference_loss
+from exnihilo.probes.stages import Stages
+from exnihilo.probes.statistics import apart_of, effective_number, entropy_of, fused_weights, rank_of, rms_of, spread_of
 from exnihilo.probes.trial import Trial
 from exnihilo.structure.recording import tensors_in
 from exnihilo.structure.running import unwrapped
 
-# Places that ranks are estimated from: enough to tell one direction from several.
-_PLACES = 64
-_FEATURES = 4096
 # Below it a map's output is looked at again beside its input: one direction is 1.
 _THIN = 1.5
 _ONE_SIDED = {aten.relu.default: "relu", aten.relu_.default: "relu", aten.hardtanh.default: "relu6"}
@@ -39,6 +38,8 @@ _FUSED: frozenset[Any] = frozenset(
     )
     if hasattr(aten, name)
 )
+_CHOICES: frozenset[Any] = frozenset({aten.topk.default, aten.max.dim})
+_PRODUCTS: frozenset[Any] = frozenset({aten.bmm.default, aten.mm.default})
 _SUMS: frozenset[Any] = frozenset({aten.add.Tensor, aten.add_.Tensor})
 _SATURATED = 0.01  # of the range: beyond it tanh and sigmoid pass less than four hundredths of their largest slope
 
@@ -56,7 +57,10 @@ class Listening(Promoting):
         self._from: dict[int, str] = {}  # which map what lies at an address came from
         self.maps: list[MapSignal] = []
         self.activations: list[ActivationSignal] = []
-        self.attentions: list[AttentionSignal] = []
+        self.attentions: dict[int, AttentionSignal] = {}
+        self._num_attentions = 0
+        self._weights: dict[int, int] = {}  # which attention's weights lie at an address
+        self.routers: list[RouterSignal] = []
         self.probabilities = False
         self.has_sums = False
 
@@ -77,6 +81,10 @@ class Listening(Promoting):
         result = out[0] if isinstance(out, tuple) and out else out
         if not isinstance(result, Tensor) or not result.is_floating_point() or result.layout is not torch.strided:
             return
+        if func in _PRODUCTS:
+            self._values_of(args)
+        if not func.is_view:
+            self._follow_weights(func, args, result)
         if func is aten.convolution.default or func in MATRICES:
             self._map(func, args, result)
             return
@@ -85,9 +93,12 @@ class Listening(Promoting):
         if func in _ONE_SIDED or func in _TWO_SIDED:
             self._activation(func, args, result)
         elif func is aten._softmax.default and result.dim() > 2 and result.shape[-1] > 2:
+            self._weights[_address(result)] = self._num_attentions
             self._attention(args[0], args[0], result)
         elif func in _FUSED:
-            self._attention(args[0], args[1], _weights(args, kwargs))
+            self._attention(args[0], args[1], fused_weights(args, kwargs), values=args[2])
+        elif func in _CHOICES and isinstance(out, tuple | list):
+            self._router(args[0], args[1] if func is aten.max.dim else (*args, -1)[2], out[1])
         elif func is aten._log_softmax.default:
             self.probabilities = self.probabilities or _are_probabilities(args[0], args[1])
         sources = [a for a in args if isinstance(a, Tensor)] or [a for a in _first_list(args) if isinstance(a, Tensor)]
@@ -116,7 +127,7 @@ class Listening(Promoting):
                     parameter=name,
                     units=values.shape[-1],
                     places=values[..., 0].numel(),
-                    rms=_rms(values),
+                    rms=rms_of(values),
                     spread=spread_of(values, self._trial.num_samples),
                     rank=rank,
                     rank_in=rank_of(given.detach()) if is_thin else 0.0,
@@ -153,10 +164,52 @@ class Listening(Promoting):
             )
         )
 
-    def _attention(self, query: Tensor, key: Tensor, weights: Tensor) -> None:
-        self.attentions.append(
-            AttentionSignal(query=self.origin(query), key=self.origin(key), entropy=entropy_of(weights.detach()))
+    def _attention(self, query: Tensor, key: Tensor, weights: Tensor, *, values: Tensor | None = None) -> None:
+        self.attentions[self._num_attentions] = AttentionSignal(
+            query=self.origin(query),
+            key=self.origin(key),
+            entropy=entropy_of(weights.detach()),
+            places=weights.shape[-1],
+            apart=apart_of(values.detach()) if values is not None else None,
         )
+        self._num_attentions += 1
+
+    def _follow_weights(self, func: Any, args: tuple[Any, ...], result: Tensor) -> None:
+        """What else is written where an attention's weights lay is none of them; a cast of them is."""
+        same = self._weights.get(_address(args[0])) if func is aten._to_copy.default else None
+        self._weights.pop(_address(result), None)
+        if same is not None:
+            self._weights[_address(result)] = same
+
+    def _values_of(self, args: tuple[Any, ...]) -> None:
+        """The values of an attention whose weights are a factor of this product."""
+        for weights, values in (args[:2], args[1::-1]):
+            number = self._weights.get(_address(weights)) if isinstance(weights, Tensor) else None
+            if number is None or number not in self.attentions or self.attentions[number].apart is not None:
+                continue
+            is_left = weights is args[0]
+            if values.shape[-2 if is_left else -1] == self.attentions[number].places:
+                apart = apart_of(values.detach(), -2 if is_left else -1)
+                self.attentions[number] = replace(self.attentions[number], apart=apart)
+
+    def _router(self, scores: Tensor, dim: int, chosen: Tensor) -> None:
+        """A choice of some of what a map gave out, as many as it has units, by each place."""
+        name = self.origin(scores)
+        experts = scores.shape[-1] if scores.dim() > 1 else 0
+        if not name or dim not in {-1, scores.dim() - 1} or experts != self.num_units(name):
+            return
+        each = chosen.shape[-1] if chosen.dim() == scores.dim() else 1
+        if 0 < each < experts:
+            self.attentions.pop(self._weights.get(_address(scores), -1), None)  # a softmax over experts is none
+            self.routers.append(
+                RouterSignal(
+                    parameter=name,
+                    experts=experts,
+                    chosen=each,
+                    places=scores.numel() // experts,
+                    effective=effective_number(chosen.flatten().bincount(minlength=experts)),
+                )
+            )
 
 
 class Listener:
@@ -170,7 +223,7 @@ class Listener:
         self._trial = trial
         self._mode = Listening(trial)
         trial.promoting = self._mode
-        self._stages = _Stages(trial)
+        self._stages = Stages(trial)
         self._output: tuple[Tensor, str] | None = None
         self._hook = unwrapped(trial.twin).register_forward_hook(self._see_output)
         trial.when_begun_anew(self._forget)
@@ -187,6 +240,11 @@ class Listener:
             largest = max(tensors, key=lambda t: t.numel())
             self._output = largest.detach(), self._mode.origin(largest)
 
+    @property
+    def output(self) -> Tensor | None:
+        """The largest tensor that the model returned in its first pass; None where there was none."""
+        return self._output[0] if self._output is not None else None
+
     def signals(self) -> Signals:
         """What was heard in the first pass; the trial is put back to its start.
 
@@ -196,12 +254,13 @@ class Listener:
         self._stages.remove()
         self._hook.remove()
         mode, trial = self._mode, self._trial
-        output, head = self._output if self._output is not None else (None, "")
+        output, head = self.output, self._output[1] if self._output is not None else ""
         trial.set(trial.start())
         return Signals(
             maps=tuple(mode.maps),
             activations=tuple(mode.activations),
-            attentions=tuple(mode.attentions),
+            attentions=tuple(mode.attentions.values()),
+            routers=tuple(router for router in mode.routers if router.parameter != head),
             stages=self._stages.stages(),
             output_spread=spread_of(output, trial.num_samples) if output is not None else None,
             head=head,
@@ -210,168 +269,6 @@ class Listener:
             has_sums=mode.has_sums,
             reference=reference_loss(trial, head),
         )
-
-
-def reference_loss(trial: Trial, head: str) -> float | None:
-    """The loss where what the model returns is zero; None where that cannot be had."""
-    if trial.question.form == "own" or trial.has_own_loss:
-        names = [name for name in (head, f"{head.rpartition('.')[0]}.bias") if name in trial.parameters]
-        if not names:
-            return None
-        kept = trial.values()
-        trial.set({name: torch.zeros_like(trial.parameters[name]) for name in names})
-        try:
-            evaluation = trial.evaluate()
-        finally:
-            trial.set(kept)
-        largest = max((o for o in evaluation.outputs if o.dim() > 1), key=lambda o: o.numel(), default=None)
-        is_zero = largest is not None and not bool(largest.any())
-        return _finite(float(evaluation.loss.detach())) if is_zero else None
-    seen: list[bool] = []
-
-    def emptied(_module: nn.Module, _args: Any, output: Any) -> Any:
-        seen.append(True)
-        return tree_map(_zero, output)
-
-    hook = trial.twin.register_forward_hook(emptied)
-    try:
-        loss = float(trial.evaluate().loss.detach())
-    except Exception:  # a loss may need what its model returns to be as it is
-        return None
-    finally:
-        hook.remove()
-    return _finite(loss) if seen else None
-
-
-def _zero(leaf: Any) -> Any:
-    return leaf * 0.0 if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-class _Stages:
-    """The size of every module's output and of the gradient that comes back to it."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self.forget()
-        paths = dict(trial.twin.named_modules())
-        blocks = {
-            f"{path}.{name}" if path else name
-            for path, module in paths.items()
-            if isinstance(module, nn.ModuleList | nn.Sequential)
-            for name, child in module.named_children()
-            if any(child.children())
-        }
-        self._hooks = [
-            module.register_forward_hook(self._noting(path, path in blocks))
-            for path, module in paths.items()
-            if path and (path in blocks or any(True for _ in module.parameters(recurse=False)))
-        ]
-
-    def forget(self) -> None:
-        """Listen anew."""
-        self._found: list[tuple[str, bool, float]] = []
-        self._back: dict[int, float] = {}
-
-    def _noting(self, path: str, is_block: bool) -> Any:
-        def note(_module: nn.Module, _args: Any, output: Any) -> None:
-            if self._trial.num_passes:
-                return
-            tensor = next((t for t in tensors_in(output) if t.is_floating_point()), None)
-            if tensor is None or not tensor.requires_grad:
-                return
-            number = len(self._found)
-            self._found.append((path, is_block, _rms(tensor.detach())))
-
-            def back(gradient: Tensor) -> None:
-                self._back[number] = _rms(gradient)
-
-            tensor.register_hook(back)
-
-        return note
-
-    def stages(self) -> tuple[StageSignal, ...]:
-        """In the order of execution, each module at its first call."""
-        made: dict[str, StageSignal] = {}
-        for number, (path, is_block, forward) in enumerate(self._found):
-            back = self._back.get(number, 0.0)
-            made.setdefault(path, StageSignal(name=path, forward=forward, backward=back, is_block=is_block))
-        return tuple(made.values())
-
-    def remove(self) -> None:
-        """Take the hooks off."""
-        for hook in self._hooks:
-            hook.remove()
-
-
-def spread_of(values: Tensor, num_samples: int) -> float:
-    """Of the mean square of values, the share that differs between samples.
-
-    Example:
-        >>> spread_of(torch.tensor([[1.0], [-1.0]]), 2), spread_of(torch.ones(2, 3), 2)
-        (1.0, 0.0)
-    """
-    if num_samples < 2 or values.numel() % num_samples:
-        return 1.0
-    rows = values.reshape(num_samples, -1)
-    rows = rows[:, :: max(rows.shape[1] // _FEATURES, 1)].double()
-    total = float(rows.square().mean())
-    return float(rows.var(0, correction=0).mean()) / total if total > 0 else 0.0
-
-
-def rank_of(values: Tensor) -> float:
-    """How many directions the differences between places take: the participation ratio of their covariance."""
-    rows = values.flatten(0, -2)
-    step = max(rows.shape[0] // _PLACES, 1)
-    rows = rows[::step][:_PLACES].double()
-    rows = rows - rows.mean(0)
-    gram = rows @ rows.T
-    total = float(gram.diagonal().sum())
-    squares = float(gram.square().sum())
-    return total**2 / squares if squares > 0 else 0.0
-
-
-def entropy_of(weights: Tensor) -> float:
-    """Mean entropy of rows of weights over that of equal ones, among places that have any weight.
-
-    Example:
-        >>> entropy_of(torch.full((1, 1, 2, 4), 0.25))
-        1.0
-    """
-    places = (weights > 0).sum(-1)
-    entropy = -(weights * weights.clamp_min(torch.finfo(weights.dtype).tiny).log()).sum(-1)
-    open_rows = weights.shape[-1] if bool((places == weights.shape[-1]).all()) else None
-    count = torch.full_like(entropy, float(open_rows)) if open_rows else _allowed(weights)
-    some = count > 1.5
-    return float((entropy[some] / count[some].log()).mean()) if bool(some.any()) else 1.0
-
-
-def _allowed(weights: Tensor) -> Tensor:
-    """How many places each row may look at: all, or under a causal mask those up to its own."""
-    rows, columns = weights.shape[-2:]
-    upper = torch.ones(rows, columns, device=weights.device).triu(1 + columns - rows).bool()
-    if rows <= columns and bool((weights[..., upper] == 0).all()):
-        return torch.arange(columns - rows + 1, columns + 1, device=weights.device).expand_as(weights[..., 0]).float()
-    return (weights > 0).sum(-1).float()
-
-
-def _weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The weights that a fused attention does not give out."""
-    query, key = args[0].detach(), args[1].detach()
-    if key.shape[1] != query.shape[1]:
-        key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    scale = kwargs.get("scale") or query.shape[-1] ** -0.5
-    scores = query @ key.transpose(-1, -2) * scale
-    mask = kwargs.get("attn_mask")
-    if isinstance(mask, Tensor):
-        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    is_causal = next((a for a in args[3:] if a is True), kwargs.get("is_causal", False))
-    if is_causal:
-        scores = scores.masked_fill(torch.ones_like(scores[0, 0]).triu(1).bool(), -math.inf)
-    return scores.softmax(-1)
 
 
 def _are_probabilities(values: Tensor, dim: int) -> bool:
@@ -391,7 +288,3 @@ def _first_list(args: tuple[Any, ...]) -> list[Any]:
 
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def _rms(values: Tensor) -> float:
-    return float(torch.linalg.vector_norm(values)) / math.sqrt(values.numel()) if values.numel() else 0.0

@@ -136,6 +136,19 @@ class Trial:
             self._take_more()
         return self._evaluated()
 
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model returns for inputs of its own kind, under the surroundings of every pass.
+
+        Raises:
+            Exception: Whatever the model itself raises.
+        """
+        self._restore_buffers()
+        try:
+            with self.running():
+                return unwrapped(self.twin)(*args, **kwargs)
+        finally:
+            self.promoting.let_go()
+
     def _take_more(self) -> None:
         self._part, *self._larger = self._larger
         self.num_passes = 0
