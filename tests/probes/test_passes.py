@@ -71,9 +71,9 @@ HEALTHY = {
     "a zero head": (gated.zero_head, 3, 4),
     "LoRA": (gated.lora, 3, 4),
     "adaLN-Zero": (gated.dit, 4, 6),
-    "attention with the bias of a key": (lambda: gated.Case(closed.Attention(), closed.tokens(), CRITERION), 3, 5),
-    "a bias before batch norm": (closed.bias_before_batch_norm, 3, 5),
-    "words that the batch lacks": (closed.absent_words, 2, 4),
+    "attention with the bias of a key": (lambda: gated.Case(closed.Attention(), closed.tokens(), CRITERION), 1, 2),
+    "a bias before batch norm": (closed.bias_before_batch_norm, 1, 2),
+    "words that the batch lacks": (closed.absent_words, 1, 2),
 }
 
 
@@ -90,13 +90,13 @@ def test_passes_are_few(name):
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_all_of_a_check_takes_one_forward_pass_more(name):
-    """That of the loss for zero outputs; all signals come from the first pass."""
+def test_all_of_a_check_takes_two_forward_passes_more(name):
+    """That of the loss for zero outputs, and that of samples in other places; all signals come from the first pass."""
     torch.manual_seed(0)
     make, most_forward, most_backward = HEALTHY[name]
     case = make()
     model = Counted(case.model)
     assert check(model, case.batch, criterion=case.criterion).ok
     forward, backward = model.counts()
-    assert forward <= most_forward + 1
+    assert forward <= most_forward + 2
     assert backward <= most_backward

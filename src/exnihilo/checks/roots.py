@@ -15,8 +15,7 @@ from exnihilo.errors import ExnihiloError
 from exnihilo.fills import Key
 from exnihilo.plans.edits import layout_of
 from exnihilo.plans.make import plan
-from exnihilo.probes.fates import CLOSED_SHARE
-from exnihilo.probes.openings import chain_of
+from exnihilo.probes.openings import CLOSED_SHARE, chain_of
 from exnihilo.probes.records import Fate, Learning, Opening
 from exnihilo.probes.trial import Trial
 from exnihilo.schemes.spec import from_text

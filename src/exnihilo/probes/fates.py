@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from exnihilo.probes.batches import num_samples_of
 from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import (
+    CLOSED_SHARE,
     LIVE,
     RESIDUE,
     UNDECIDED,
@@ -20,6 +21,7 @@ from exnihilo.probes.openings import (
     Pass,
     chain_of,
     judged_pass,
+    removed_share,
     size_of,
     spread,
     units_of,
@@ -33,10 +35,6 @@ from exnihilo.probes.trial import Trial, first_evaluation
 _NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
-# Closed units below this share of a parameter are no dead end by themselves.
-CLOSED_SHARE = 0.125
-# What cancels leaves its rounding nearly everywhere; here and there it is zero by chance.
-_MOSTLY = 0.9
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
 
@@ -117,7 +115,8 @@ def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
     if away is not None:
         return torch.where(steps > 0, opened, _CODE[away])
     rounding = torch.stack([(v == RESIDUE) | (v == UNDECIDED) for v in (m.verdicts[name] for m in chain.passes)]).any(0)
-    mostly = float(rounding[steps == 0].float().mean()) >= _MOSTLY if bool((steps == 0).any()) else False
+    least = removed_share(trial.promoting.uses.get(name))
+    mostly = float(rounding[steps == 0].float().mean()) >= least if bool((steps == 0).any()) else False
     return torch.where(steps > 0, opened, torch.where(rounding | mostly, removed, dead))
 
 

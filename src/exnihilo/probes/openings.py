@@ -6,11 +6,13 @@ about the dtype's precision, a residue by its own size.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from exnihilo.probes.records import Use
 from exnihilo.probes.trial import Trial, first_evaluation
 
 # No published gate is further than three zeros from the loss (adaLN-Zero); a chain may be longer by as much again.
@@ -22,6 +24,11 @@ _SQRT3 = math.sqrt(3.0)
 # A live gradient agrees with its second evaluation this well, and a residue differs by more than a tenth of itself.
 _AGREES = {torch.float64: 1e-6, torch.float32: 1e-4}
 _DIFFERS = 0.1
+# Closed units below this share of a parameter are no dead end by themselves.
+CLOSED_SHARE = 0.125
+# What cancels leaves its rounding nearly everywhere, and zero here and there by chance: of a parameter's closed units
+# this share. Of a shift's fewer will do, since nothing but what follows removes it.
+_REMOVED, _REMOVED_SHIFT = 0.9, 0.5
 # Of many residues this share may agree by chance.
 _CHANCE = 0.05
 # A gradient that is this much smaller than the largest one may be a residue, and is evaluated again.
@@ -52,15 +59,25 @@ class Pass:
         return float(root_mean_square(self.gradients[name])) if name in self.gradients else 0.0
 
 
-def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
-    """One evaluation and its gradients, each unit's gradient judged."""
+def judged_pass(trial: Trial, *, first: bool = False, opened: Mapping[str, Tensor] | None = None) -> Pass:
+    """One evaluation and its gradients, each unit's gradient judged.
+
+    Args:
+        trial: Where it is made.
+        first: It is the trial's first one, whose failures are explained.
+        opened: Units that are known to be live, other than 0: small gradients of theirs are not doubted. Default None:
+            all are.
+    """
     evaluation = first_evaluation(trial) if first else trial.evaluate()
     found = trial.gradients(evaluation.loss, keep_graph=True)
     gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
     units = {name: unit_norms(gradient, units_of(trial, name)) for name, gradient in gradients.items()}
     largest = max((float(norms.max()) for norms in units.values()), default=0.0)
     limit = _SUSPECT[trial.dtype] * largest
-    suspects = [name for name, norms in units.items() if bool(((norms > 0) & (norms < limit)).any())]
+    doubted = {name: (norms > 0) & (norms < limit) for name, norms in units.items()}
+    if opened is not None:
+        doubted = {name: doubts & (opened[name] == 0) for name, doubts in doubted.items()}
+    suspects = [name for name, doubts in doubted.items() if bool(doubts.any())]
     verdicts = {name: (norms > 0).to(torch.int8) for name, norms in units.items()}
     if suspects:
         again = trial.gradients(evaluation.loss * _SQRT3)
@@ -71,9 +88,8 @@ def judged_pass(trial: Trial, *, first: bool = False) -> Pass:
             apart = unit_norms(second / _SQRT3 - gradients[name], units_of(trial, name))
             share = apart / units[name].clamp_min(torch.finfo(trial.dtype).tiny)
             judged = torch.where(share < _AGREES[trial.dtype], LIVE, torch.where(share > _DIFFERS, RESIDUE, UNDECIDED))
-            is_suspect = (units[name] > 0) & (units[name] < limit)
-            judged = _without_chance(judged, is_suspect)
-            verdicts[name] = torch.where(is_suspect, judged.to(torch.int8), verdicts[name])
+            judged = _without_chance(judged, doubted[name])
+            verdicts[name] = torch.where(doubted[name], judged.to(torch.int8), verdicts[name])
     for name, parameter in trial.parameters.items():
         if name not in verdicts:
             shape = [parameter.shape[dim] for dim in units_of(trial, name)]
@@ -132,7 +148,7 @@ class Chain:
 
 
 def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
-    """Judged passes with normalized steps between them, until nothing new opens.
+    """Judged passes with normalized steps between them, until nothing more than stray units is left or opens.
 
     Each step moves every live unit along its gradient, by a share of its parameter's size; what is not live stays,
     so that rounding residues open nothing. The trial is left where the last step led.
@@ -141,7 +157,7 @@ def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
     scales: dict[str, float] = {}
     passes: list[Pass] = []
     for step in range(1, steps + 1):
-        made = judged_pass(trial, first=step == 1)
+        made = judged_pass(trial, first=step == 1, opened=opened or None)
         passes.append(made)
         if not math.isfinite(made.loss):
             break
@@ -150,13 +166,42 @@ def chain_of(trial: Trial, *, steps: int = MAX_STEPS) -> Chain:
             before = opened.setdefault(name, torch.zeros_like(verdicts))
             new = (before == 0) & (verdicts == LIVE)
             if bool(new.any()):
-                fresh = True
+                fresh = fresh or not _are_stray(new, before == 0)
                 scales.setdefault(name, made.scale(name))
                 opened[name] = torch.where(new, step, before)
-        if all(bool((found > 0).all()) for found in opened.values()) or (step > 1 and not fresh) or step == steps:
+        is_done = not any(_may_open(trial, name, found, made) for name, found in opened.items())
+        if is_done or (step > 1 and not fresh) or step == steps:
             break
         take_step(trial, made)
     return Chain(opened=opened, scales=scales, values=trial.values(), passes=tuple(passes))
+
+
+def _may_open(trial: Trial, name: str, opened: Tensor, made: Pass) -> bool:
+    """Whether further steps may tell more of a parameter than that stray units are off.
+
+    Rows of a table that no sample chose stay closed; a shift with nothing but rounding for a gradient is removed by
+    what follows.
+    """
+    closed = opened == 0
+    use = trial.promoting.uses.get(name)
+    if use == "shift" and bool(closed.any()):
+        rounding = float((made.verdicts[name] == RESIDUE)[closed].float().mean())
+        if rounding >= removed_share(use):
+            return False
+    if use == "table" and not bool(closed.all()):
+        return False
+    return float(closed.float().mean()) >= CLOSED_SHARE
+
+
+def removed_share(use: Use | None) -> float:
+    """Which share of a parameter's closed units must be rounding, so that all of them count as removed."""
+    return _REMOVED_SHIFT if use == "shift" else _REMOVED
+
+
+def _are_stray(new: Tensor, closed: Tensor) -> bool:
+    """Whether so few units opened, and so few of the closed ones, that a step switched them on by chance."""
+    number = int(new.sum())
+    return 2 * number < int(closed.sum()) or number < CLOSED_SHARE * new.numel()
 
 
 def take_step(trial: Trial, made: Pass, *, floor: float = 0.0) -> None:

@@ -1,7 +1,7 @@
 """Units that are off for every sample.
 
 Finds:
-    Maps of which more than four tenths of the units give exactly zero behind their activation at every sample and
+    Maps of which more than six tenths of the units give exactly zero behind their activation at every sample and
     place.
 
 Why it is bad:
@@ -22,8 +22,8 @@ from exnihilo.checks.records import Finding
 from exnihilo.checks.rules.wording import counted
 
 CODE = "dead-units"
-# Healthy maps stay below a fifth where there are places enough.
-_SHARE = 0.4
+# Where all places see nearly the same, a symmetric draw switches half of the units off.
+_SHARE = 0.6
 _PLACES = 16
 # Of a bottleneck of a few units half may be off by chance, as in squeeze-and-excitation.
 _UNITS = 16
