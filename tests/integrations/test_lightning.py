@@ -31,9 +31,9 @@ class Module(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-2)
 
 
-def fitted(tmp_path, *, zero, callbacks):
+def fitted(tmp_path, *, zero, callbacks, kind=Module):
     torch.manual_seed(0)
-    module = Module(zero)
+    module = kind(zero)
     x = torch.randn(64, 4)
     data = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
     loader = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
@@ -69,3 +69,52 @@ def test_it_may_warn_instead(tmp_path):
 def test_what_to_do_must_be_known():
     with pytest.raises(InvalidValueError, match="must be 'raise' or 'warn'"):
         CheckFirstBatch(on_fail="stop")
+
+
+class WithoutIndex(Module):
+    """A step that names its second argument as it likes, reads the trainer, and logs."""
+
+    def training_step(self, batch, i):
+        assert self.trainer.global_step >= 0
+        self.log_dict({"loss": torch.tensor(float(i))})
+        return super().training_step(batch, i)
+
+
+class Skipping(Module):
+    def training_step(self, batch, batch_idx):
+        return None if batch_idx == 0 else super().training_step(batch, batch_idx)
+
+
+class ByHand(Module):
+    def __init__(self, zero):
+        super().__init__(zero)
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+        optimizer.step()
+
+
+class Quasi(Module):
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("kind", [WithoutIndex, Skipping, Quasi])
+def test_healthy_runs_of_other_forms_are_checked_and_go_on(tmp_path, kind):
+    callback = CheckFirstBatch()
+    module = fitted(tmp_path, zero=False, callbacks=[callback], kind=kind)
+    assert callback.diagnosis is not None
+    assert callback.diagnosis.ok
+    assert module.trainer.global_step > 0
+
+
+@pytest.mark.parametrize("on_fail", ["raise", "warn"])
+def test_a_run_that_cannot_be_checked_goes_on_with_a_warning(tmp_path, on_fail):
+    callback = CheckFirstBatch(on_fail=on_fail)
+    with pytest.warns(UserWarning, match="goes on unchecked"):
+        module = fitted(tmp_path, zero=False, callbacks=[callback], kind=ByHand)
+    assert callback.diagnosis is None
+    assert module.trainer.global_step > 0

@@ -1,5 +1,6 @@
 """The verb ``check``: prove before training that a model can learn, or name what stops it."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity, Stage
 from exnihilo.checks.remedies import tried
 from exnihilo.errors import CheckError, UnknownNameError
 from exnihilo.probes.apart import apart_from
+from exnihilo.probes.neighbors import neighbors_of, untouched
 from exnihilo.probes.question import Criterion, Loss, Question, require_learnable, shapes_of
 
 _ORDER: Mapping[Severity, int] = {"FAIL": 0, "WARN": 1, "INFO": 2}
@@ -74,7 +76,7 @@ def check(
     require_learnable(model)
     _require_options(optimizer, factory)
     question = Question(batch=batch, loss=loss, criterion=criterion)
-    with apart_from(model):
+    with apart_from(model), untouched(neighbors_of(question, model)):
         measured = measure(model, question, optimizer=optimizer, factory=factory)
         findings = tried(model, question, findings_of(measured), measured)
     ordered = sorted((_suppressed(finding, reasons) for finding in findings), key=lambda f: _ORDER[f.severity])
@@ -85,7 +87,7 @@ def check(
             model=type(model).__name__,
             num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             batch=shapes_of(batch),
-            loss=learning.loss,
+            loss=learning.loss if math.isfinite(learning.loss) else None,
             reference=signals.reference if signals is not None else None,
             num_samples=learning.num_samples,
             certified=learning.certified,

@@ -25,7 +25,8 @@ def to_json(diagnosis: Diagnosis) -> str:
         "opening_step": diagnosis.opening_step,
         "effective_width": diagnosis.effective_width,
     }
-    return json.dumps({"version": DIAGNOSIS_VERSION, **derived, **to_plain(diagnosis)}, indent=1, ensure_ascii=False)
+    whole = {"version": DIAGNOSIS_VERSION, **derived, **to_plain(diagnosis)}
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def from_json(text: str, source: str = "This text") -> Diagnosis:

@@ -1,5 +1,6 @@
 """All that was measured of a model, for the rules to judge."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ class Measured:
         redraws: New values that a parameter would be given, as a remedy of its own, by its name; made where asked for.
         signals: What passed in one instrumented pass; None where a number was not finite.
         later: What passes after some steps; None where nothing had collapsed before them.
+        by_chance: Parameters that the model reads under other random numbers than those of the other probes.
         samples: What each sample's output depends on.
         padding: Rows of tables that stand for padding.
         closed_branches: What starts every residual branch at zero; None where it was not asked for, or there is none.
@@ -39,6 +41,7 @@ class Measured:
     redraws: Mapping[str, Remedy] = field(default_factory=dict[str, Remedy])
     signals: Signals | None = None
     later: Signals | None = None
+    by_chance: frozenset[str] = frozenset()
     samples: Samples = NO_SAMPLES
     padding: tuple[PaddingRow, ...] = ()
     closed_branches: Remedy | None = None
@@ -66,6 +69,16 @@ class Measured:
     def rescaled(self, name: str, std: float, line: str) -> Remedy:
         """The remedy that draws a parameter with another standard deviation; the line scales what is there."""
         return Remedy(line=line, edits=(Edit(parameter=name, scheme=f"normal(std={std:.4g})"),))
+
+    @property
+    def resting(self) -> frozenset[str]:
+        """Behind a router, parameters of experts that no place of the batch is sent to, while their like is reached."""
+        if self.signals is None or not self.signals.routers:
+            return frozenset()
+        numbered = {o.parameter: re.subn(r"\d+", "#", o.parameter) for o in self.learning.openings}
+        living = {numbered[o.parameter] for o in self.learning.openings if o.step is not None}
+        closed = [o.parameter for o in self.learning.openings if o.step is None]
+        return frozenset(name for name in closed if numbered[name][1] and numbered[name] in living)
 
     @property
     def alike(self) -> tuple[AttentionSignal, ...]:

@@ -16,7 +16,7 @@ from exnihilo.probes.construction import uninitialized
 from exnihilo.probes.fates import learning_of, screening_dtype
 from exnihilo.probes.openings import judged_pass, take_step
 from exnihilo.probes.question import Question
-from exnihilo.probes.records import Signals
+from exnihilo.probes.records import Learning, Signals
 from exnihilo.probes.samples import samples_of
 from exnihilo.probes.signals import Listener
 from exnihilo.probes.tables import padding_rows
@@ -24,6 +24,8 @@ from exnihilo.probes.trial import Trial
 from exnihilo.probes.update import update_of
 
 _SAMPLES = 8
+# What stochastic depth leaves out half of the time is left out by all of these once in a thousand.
+_SEEDS = 10
 # Below it samples, or the places of each, may have collapsed: whether they still have after some steps is looked at.
 _SPREAD = 1e-3
 _LATER_STEPS = 5
@@ -64,7 +66,8 @@ def measure(
         roots=roots_of(make, learning),
         signals=signals,
         later=_later(make, signals) if signals is not None else None,
-        samples=samples_of(trial, listener.output) if signals is not None else NO_SAMPLES,
+        by_chance=_read_by_chance(trial, learning),
+        samples=samples_of(trial, listener.example, listener.output) if signals is not None else NO_SAMPLES,
         padding=padding_rows(model),
         update=update_of(model, question, optimizer) if optimizer is not None and signals is not None else None,
         uninitialized=uninitialized(factory) if factory is not None else (),
@@ -79,6 +82,20 @@ def measure(
         redraws={name: remedy_of(model, {name: law}) for name, law in laws.items()},
         closed_branches=branches_closed(trial) if growing_stream.CODE in graver else None,
     )
+
+
+def _read_by_chance(trial: Trial, learning: Learning) -> frozenset[str]:
+    """Parameters that are not used, and are under other random numbers."""
+    left = {opening.parameter for opening in learning.openings if opening.fate == "unused"}
+    found = set[str]()
+    for seed in range(1, 1 + _SEEDS if left else 1):
+        try:
+            found |= left & trial.read_under(seed)
+        except Exception:  # the model's own code, on a path that the first draw did not take
+            continue
+        if found == left:
+            break
+    return frozenset(found)
 
 
 def _on_enough(make: Callable[..., Trial], signals: Signals) -> Signals:

@@ -96,7 +96,7 @@ class Facts:
         model: Its class.
         num_parameters: Trainable elements.
         batch: What the batch is, in one line.
-        loss: At the start.
+        loss: At the start; None where it is not finite.
         reference: The loss at zero outputs; None where there is no such thing.
         num_samples: Samples that the exact probes looked at.
         certified: The dtype in which zeros were told from rounding.
@@ -107,7 +107,7 @@ class Facts:
     model: str
     num_parameters: int
     batch: str
-    loss: float
+    loss: float | None
     reference: float | None = None
     num_samples: int
     certified: str

@@ -67,7 +67,7 @@ def headline(diagnosis: Diagnosis) -> str:
         facts.model,
         f"{_short(facts.num_parameters)} parameters",
         f"batch of {facts.batch}",
-        f"loss {facts.loss:.4g}",
+        f"loss {facts.loss:.4g}" if facts.loss is not None else "loss not finite",
         f"{facts.seconds:.1f} s",
         counts,
     ]

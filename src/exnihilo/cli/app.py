@@ -187,8 +187,12 @@ def check(
         list[str] | None,
         typer.Option(metavar="CODE[:PATTERN]=REASON", help="Keep findings of a rule, and do not count them."),
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw: what --lr is judged for.")] = "adamw",
-    lr: Annotated[float | None, typer.Option(min=0.0, help="A learning rate to judge.", show_default="none")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, adam or adamw: judge its first steps.", show_default="adamw with --lr")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0.0, help="The learning rate to judge.", show_default="the optimizer's own")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for a WARN too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the diagnosis here, as JSON.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Save the findings here, as SARIF for CI.")] = None,

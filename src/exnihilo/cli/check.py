@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import typer
+from torch import nn
 
 from exnihilo.checks.check import check
 from exnihilo.checks.files import save, to_json, write_text
@@ -19,7 +20,9 @@ from exnihilo.cli.outputs import require_folder
 from exnihilo.cli.questions import Asked, asked_of
 from exnihilo.cli.shown import console
 from exnihilo.errors import ExnihiloError, InvalidValueError, UnknownNameError
+from exnihilo.plans.edits import plan_of_edits
 from exnihilo.plans.files import save as save_plan
+from exnihilo.plans.records import Plan
 from exnihilo.structure.reader import read
 from exnihilo.structure.records import Structure
 
@@ -32,7 +35,7 @@ def ask_check(
     inputs: Sequence[str],
     sizes: Sequence[str],
     suppress: Sequence[str],
-    optimizer: str,
+    optimizer: str | None,
     lr: float | None,
     strict: bool,
     out: Path | None,
@@ -64,7 +67,7 @@ def ask_check(
     if html is not None:
         _write_page(asked, html, found)
     if plan is not None:
-        save_plan(remedies_plan(found, asked.model, unsafe=True), plan)
+        save_plan(_remedies(found, asked.model), plan)
     if as_json:
         print(to_json(found))
     else:
@@ -90,13 +93,22 @@ def _reasons(texts: Sequence[str]) -> dict[str, str]:
     return reasons
 
 
-def _optimizer(asked: Asked, name: str, lr: float | None) -> torch.optim.Optimizer | None:
-    if name not in _OPTIMIZERS:
+def _optimizer(asked: Asked, name: str | None, lr: float | None) -> torch.optim.Optimizer | None:
+    """The one that was named, with its own rate or the one given; else what the factory returned."""
+    if name is not None and name not in _OPTIMIZERS:
         raise UnknownNameError.of("optimizer", name, _OPTIMIZERS)
-    if lr is None:
+    if name is None and lr is None:
         return asked.optimizer
     trainable = [parameter for parameter in asked.model.parameters() if parameter.requires_grad]
-    return _OPTIMIZERS[name](trainable, lr=lr)
+    kind = _OPTIMIZERS[name or "adamw"]
+    return kind(trainable, lr=lr) if lr is not None else kind(trainable)
+
+
+def _remedies(found: Diagnosis, model: nn.Module) -> Plan:
+    """The remedies as a plan; where there is none, one that keeps everything."""
+    if any(f.remedy is not None and f.remedy.edits for f in found.with_severity("FAIL", "WARN")):
+        return remedies_plan(found, model, unsafe=True)
+    return plan_of_edits(model, {}, reason="remedy")
 
 
 def _file(spec: str) -> str | None:

@@ -2,10 +2,12 @@
 
 import shlex
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import typer
 
 from exnihilo.errors import ExnihiloError
@@ -19,6 +21,8 @@ INTERRUPTED = 130
 def outcomes_shown(out: Path | None = None) -> Generator[None]:
     """Errors of ours are shown without a traceback and exit with 2; Ctrl-C says how to go on and exits with 130.
 
+    Whatever else is raised keeps its traceback, and exits with 2 too: 1 is an answer.
+
     Args:
         out: The folder of the ledger that resumes; None for a command that begins anew.
     """
@@ -26,6 +30,11 @@ def outcomes_shown(out: Path | None = None) -> Generator[None]:
         yield
     except ExnihiloError as error:
         print(error, file=sys.stderr)
+        raise typer.Exit(COULD_NOT_RUN) from error
+    except (typer.Exit, click.exceptions.ClickException, click.exceptions.Abort):
+        raise
+    except Exception as error:
+        traceback.print_exc()
         raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as interrupt:
         again = shlex.join(["exnihilo", *sys.argv[1:]])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from exnihilo.checks.check import check
 from exnihilo.checks.records import Diagnosis
 from exnihilo.errors import CheckError, MissingExtraError
-from exnihilo.integrations.outcome import OnFail, require_known, settle
+from exnihilo.integrations.outcome import OnFail, require_known, settle, unchecked
 
 try:
     from transformers.trainer_callback import TrainerCallback
@@ -27,7 +27,8 @@ class CheckFirstBatchCallback(TrainerCallback):
     """Checks a model on the first batch that the trainer gives it, and stops with the findings where it cannot learn.
 
     It waits for that batch in front of the model, so that no batch is drawn for it and none is lost; copies of the
-    model take the steps, and the run goes on bit for bit as it would have without.
+    model take the steps, and the run goes on bit for bit as it would have without. Where it cannot be checked, it goes
+    on with a warning.
 
     Args:
         loss: ``loss(model, batch)`` of the keyword arguments that the model is called with. Default None: the model's
@@ -67,13 +68,19 @@ class CheckFirstBatchCallback(TrainerCallback):
             self._remove = handle.remove
             return
         if args:
-            raise CheckError(
-                f"{type(model).__name__} is called with positional arguments; a batch here is its keyword arguments.",
-                fix="exnihilo.check(model, batch, loss=lambda model, batch: ...) before the run",
+            unchecked(
+                CheckError(
+                    f"{type(model).__name__} is called with positional arguments; a batch here is keyword arguments.",
+                    fix="exnihilo.check(model, batch, loss=lambda model, batch: ...) before the run",
+                )
             )
+            return
         wrapped = vars(model).pop("forward", None)  # mixed precision wraps it around the model itself, not a copy
         try:
             self.diagnosis = check(model, dict(kwargs), self.loss, suppress=self.suppress)
+        except CheckError as error:
+            unchecked(error)
+            return
         finally:
             if wrapped is not None:
                 vars(model)["forward"] = wrapped

@@ -5,7 +5,7 @@ from typing import Literal
 
 from exnihilo.checks.judged import require_passed
 from exnihilo.checks.records import Diagnosis
-from exnihilo.errors import InvalidValueError, UntrainableError
+from exnihilo.errors import ExnihiloError, InvalidValueError, UntrainableError
 
 OnFail = Literal["raise", "warn"]
 
@@ -14,6 +14,11 @@ def require_known(on_fail: str) -> None:
     """Raise InvalidValueError unless it is known what to do."""
     if on_fail not in {"raise", "warn"}:
         raise InvalidValueError(f"on_fail is '{on_fail}'; it must be 'raise' or 'warn'.", fix='on_fail="raise"')
+
+
+def unchecked(error: ExnihiloError) -> None:
+    """Warn that a run goes on unchecked: that it cannot be checked is no sign that it cannot learn."""
+    warnings.warn(f"The run goes on unchecked. {error}", stacklevel=3)
 
 
 def settle(diagnosis: Diagnosis, *, on_fail: OnFail, strict: bool) -> None:

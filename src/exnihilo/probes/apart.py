@@ -14,6 +14,8 @@ from exnihilo.structure.randomness import undisturbed
 # user's own, and stay silent. A probe looks through hooks of its own.
 _OWN_HOOKS = ("torch.", "exnihilo.")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# What is noted beside hooks, by their number.
+_NOTED = ("_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called")
 
 
 @contextmanager
@@ -28,13 +30,13 @@ def apart_from(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(undisturbed())
         stack.enter_context(left_as_it_was(model))
-        stack.enter_context(_gradients_set_aside(model))
+        stack.enter_context(gradients_set_aside(model))
         stack.enter_context(hooks_silenced(model))  # takes along what a probe that failed left behind
         yield
 
 
 @contextmanager
-def _gradients_set_aside(model: nn.Module) -> Generator[None]:
+def gradients_set_aside(model: nn.Module) -> Generator[None]:
     """No parameter has a gradient, so that what a block adds makes new ones; the old ones return untouched."""
     kept = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in kept:
@@ -60,12 +62,15 @@ def hooks_silenced(model: nn.Module) -> Generator[None]:
     kinds = [kind for kind in everywhere if kind.startswith("_global_") and kind.endswith("_hooks")]
     kept = [(module.__dict__, kind, module.__dict__[kind]) for module in model.modules() for kind in _HOOKS]
     kept += [(everywhere, kind, everywhere[kind]) for kind in kinds if isinstance(everywhere[kind], dict)]
+    noted = [(module.__dict__, kind, module.__dict__[kind]) for module in model.modules() for kind in _NOTED]
     for owner, kind, hooks in kept:
         owner[kind] = _belonging(hooks)
+    for owner, kind, entries in noted:
+        owner[kind] = type(entries)(entries)
     try:
         yield
     finally:
-        for owner, kind, hooks in kept:
+        for owner, kind, hooks in [*kept, *noted]:
             owner[kind] = hooks
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -75,7 +76,8 @@ def num_samples_of(batch: Any) -> int:
 def _sliced(value: Any, dim: int, size: int, kept: int) -> Any:
     """Every tensor that has this size in this dim, cut in it."""
     if isinstance(value, Tensor):
-        return value.narrow(dim, 0, kept) if value.dim() > dim and value.shape[dim] == size else value
+        has = value.layout is torch.strided and value.dim() > dim and value.shape[dim] == size
+        return value.narrow(dim, 0, kept) if has else value
     if isinstance(value, Mapping):
         entries = {key: _sliced(entry, dim, size, kept) for key, entry in value.items()}
         try:

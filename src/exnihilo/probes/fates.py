@@ -10,7 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from exnihilo.errors import ExnihiloError
 from exnihilo.probes.batches import num_samples_of
+from exnihilo.probes.explained import explained
 from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import (
     CLOSED_SHARE,
@@ -22,6 +24,7 @@ from exnihilo.probes.openings import (
     chain_of,
     judged_pass,
     removed_share,
+    root_mean_square,
     size_of,
     spread,
     units_of,
@@ -29,12 +32,14 @@ from exnihilo.probes.openings import (
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
-from exnihilo.probes.trial import Trial, first_evaluation
+from exnihilo.probes.trial import Trial, cast, first_evaluation
 
 # A saddle is left by any noise, however small; a dead region, or the samples of another expert, only at their border.
 _NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
 _FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
 _CODE = {fate: number for number, fate in enumerate(_FATES)}
+# Each parameter that no gradient reaches costs a pass; of more than these all are taken for cut off.
+_MAX_CUT = 64
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
 
@@ -62,7 +67,7 @@ def learning_of(
     make = partial(Trial, model, question, values=values)
     trial = trial if trial is not None else make(dtype=screening_dtype(model), samples=samples)
     chain = chain_of(trial)
-    broken = _not_finite(trial, chain)
+    broken = _not_finite(trial, chain) or _whole_not_finite(make, trial)
     if broken is not None:
         return broken
     dtype, num_samples, confirmed = trial.dtype, trial.num_samples, True
@@ -72,6 +77,7 @@ def learning_of(
         num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
     else:
         fates = {name: _plain_fates(trial, chain, name) for name in chain.opened}
+    fates = _without_effect(trial, fates)
     widths = twins_of(make, trial, chain)
     start = trial.start()
     return Learning(
@@ -100,6 +106,60 @@ def _not_finite(trial: Trial, chain: Chain) -> Learning | None:
         certified=str(trial.dtype).removeprefix("torch."),
         not_finite=found,
     )
+
+
+def _whole_not_finite(make: Callable[..., Trial], trial: Trial) -> Learning | None:
+    """The same of the whole batch, of which the samples that were looked at may be the good ones.
+
+    Raises:
+        CheckError: The model or the loss raises on the whole batch.
+    """
+    if trial.is_whole:
+        return None
+    try:
+        loss = trial.loss_of_whole()
+    except Exception as error:  # the user's own code
+        if isinstance(error, torch.OutOfMemoryError):
+            return None
+        if isinstance(error, ExnihiloError):
+            raise
+        raise explained(error, trial.model, trial.twin, trial.question.batch) from error
+    if math.isfinite(loss):
+        return None
+    whole = make(dtype=trial.dtype, samples=None)
+    whole.evaluate()
+    return Learning(
+        openings=(),
+        loss=loss,
+        num_samples=whole.num_samples,
+        num_steps=1,
+        certified=str(trial.dtype).removeprefix("torch."),
+        not_finite=not_finite(whole, torch.tensor(loss), {}),
+    )
+
+
+def _without_effect(trial: Trial, fates: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The fates, where what no gradient reaches is told apart from what the loss does not depend on.
+
+    A bias that vanishes when the model's output is differentiated, as in losses of an energy's gradient, is read by the
+    model and cut off from the loss; other values leave the loss as it is, bit for bit.
+    """
+    cut = [name for name, fate in fates.items() if bool((fate == _CODE["detached"]).all())]
+    if not cut or len(cut) > _MAX_CUT:
+        return fates
+    values, start = trial.values(), trial.start()
+    try:
+        trial.set(start)
+        loss = trial.evaluate().loss.detach()
+        for name in cut:
+            changed = _fresh(name, start[name], units_of(trial, name), 0)
+            trial.set({name: changed})
+            if bool(trial.evaluate().loss.detach() == loss):
+                fates = {**fates, name: torch.full_like(fates[name], _CODE["invariant"])}
+            trial.set({name: start[name]})
+    finally:
+        trial.set(values)
+    return fates
 
 
 def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
@@ -182,7 +242,7 @@ def _certified(
         first_evaluation(trial)
     except Exception:  # a kernel refuses float64: the noise floor of float32 must do
         trial = screened
-    trial.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
+    trial.set(chain.values)
     there = judged_pass(trial)
     if _opens_after_all(chain, there):
         trial.set(trial.start())
@@ -203,7 +263,7 @@ def _confirmed(make: Callable[..., Trial], trial: Trial, chain: Chain, there: Pa
     try:
         whole = make(dtype=trial.dtype, samples=None)
         whole.promoting.unit_dims.update(trial.promoting.unit_dims)
-        whole.set({name: values.to(trial.dtype) for name, values in chain.values.items()})
+        whole.set(chain.values)
         if not _opens_after_all(chain, judged_pass(whole)):
             return trial, chain, there, True
         whole.set(whole.start())
@@ -218,7 +278,7 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     start = trial.start()
     # A saddle stays one after the steps. What noise frees before them alone lies at a kink, and its fate is not told.
     noisy_start, noisy = (
-        _pass_at(trial, {name: _noisy(name, value.to(trial.dtype)) for name, value in values.items()})
+        _pass_at(trial, {name: _noisy(name, cast(trial.dtype, value)) for name, value in values.items()})
         for values in (start, chain.values)
     )
     used = frozenset(trial.promoting.used)
@@ -263,7 +323,8 @@ def _random(name: str, value: Tensor, draw: int) -> Tensor:
 
 
 def _noisy(name: str, value: Tensor) -> Tensor:
-    return value + _NOISE[value.dtype] * size_of(value) * _random(name, value, 0)
+    share = _NOISE[value.real.dtype if value.is_complex() else value.dtype]
+    return value + share * size_of(value) * _random(name, value, 0)
 
 
 def fresh_values(trial: Trial, start: Mapping[str, Tensor], draw: int) -> dict[str, Tensor]:
@@ -275,7 +336,7 @@ def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> T
     """Values that hold nothing of the old ones: maps at their usual size, vectors about zero, scales about one."""
     noise = _random(name, value, 1 + draw)
     if value.dim() < 2:
-        around = 1.0 if 0.5 < float(value.mean()) < 2.0 else 0.0
+        around = 1.0 if 0.5 < float(value.mean().real) < 2.0 else 0.0
         return around + 0.1 * noise
     inner = math.prod(size for dim, size in enumerate(value.shape) if dim not in unit_dims)
     return noise / math.sqrt(max(inner, 1))
@@ -293,11 +354,11 @@ def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tenso
         fate="opens" if opened else parts[0].fate,
         step=min(opened) if opened else None,
         gradient=chain.scales.get(name, 0.0),
-        size=float(values.square().mean().sqrt()),
+        size=float(root_mean_square(values)),
         parts=parts,
         use=trial.promoting.uses.get(name, "other"),
         order=trial.promoting.used.get(name, -1),
-        all_equal=float(first) if bool((values == first).all()) else None,
+        all_equal=float(first.real) if bool((values == first).all()) else None,
     )
 
 

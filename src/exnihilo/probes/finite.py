@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.question import shapes_of
 from exnihilo.probes.records import NotFinite
 from exnihilo.probes.trial import Trial
 from exnihilo.structure.recording import tensors_in
 
 
 def not_finite(trial: Trial, loss: Tensor, gradients: dict[str, Tensor | None]) -> NotFinite | None:
-    """What is NaN or infinite first: a parameter, a module's output, the loss, or a gradient; None where all is finite.
+    """What is not finite first: a parameter, an input, a module's output, the loss or a gradient; None if nothing is.
 
     Args:
         trial: A trial that was evaluated.
@@ -22,6 +23,9 @@ def not_finite(trial: Trial, loss: Tensor, gradients: dict[str, Tensor | None]) 
         if not bool(torch.isfinite(parameter).all()):
             return NotFinite(place="parameter", name=name, parameters=(name,))
     if not bool(torch.isfinite(loss)):
+        given = next((t for t in tensors_in(trial.batch) if not _all_finite([t])), None)
+        if given is not None:
+            return NotFinite(place="input", name=shapes_of(given), parameters=())
         module = _first_module(trial)
         if module is None:
             return NotFinite(place="loss", name="", parameters=())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exnihilo.probes.records import Use
-from exnihilo.probes.trial import Trial, first_evaluation
+from exnihilo.probes.trial import Trial, first_evaluation, first_gradients
 
 # No published gate is further than three zeros from the loss (adaLN-Zero); a chain may be longer by as much again.
 MAX_STEPS = 6
@@ -69,7 +69,7 @@ def judged_pass(trial: Trial, *, first: bool = False, opened: Mapping[str, Tenso
             all are.
     """
     evaluation = first_evaluation(trial) if first else trial.evaluate()
-    found = trial.gradients(evaluation.loss, keep_graph=True)
+    found = first_gradients(trial, evaluation) if first else trial.gradients(evaluation.loss, keep_graph=True)
     gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
     units = {name: unit_norms(gradient, units_of(trial, name)) for name, gradient in gradients.items()}
     largest = max((float(norms.max()) for norms in units.values()), default=0.0)
@@ -121,8 +121,9 @@ def unit_norms(gradient: Tensor, unit_dims: tuple[int, ...]) -> Tensor:
 
 def root_mean_square(values: Tensor) -> Tensor:
     """In units of the largest magnitude, so that small values do not underflow."""
-    largest = values.abs().amax()
-    return largest * (values / largest).square().mean().sqrt() if bool(largest > 0) else largest
+    sizes = values.abs()
+    largest = sizes.amax()
+    return largest * (sizes / largest).square().mean().sqrt() if bool(largest > 0) else largest
 
 
 @dataclass(frozen=True, kw_only=True)

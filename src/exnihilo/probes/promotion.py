@@ -81,7 +81,7 @@ class Promoting(TorchDispatchMode):
 
     def follow(self, parameters: dict[str, Tensor]) -> None:
         """Note the uses of these tensors from here on."""
-        self._names = {tensor.untyped_storage().data_ptr(): name for name, tensor in parameters.items()}
+        self._names = {address_of(tensor): name for name, tensor in parameters.items()}
         self._parameters = parameters
         self._casts: dict[int, tuple[str, Tensor]] = {}  # copies of parameters in a dtype that the model asked for
 
@@ -143,13 +143,13 @@ class Promoting(TorchDispatchMode):
         """The parameter that a tensor is, or is a view of."""
         if not isinstance(value, Tensor) or value.layout is not torch.strided:
             return None
-        address = value.untyped_storage().data_ptr()
+        address = address_of(value)
         return self._names.get(address) or self._casts.get(address, (None,))[0]
 
     def _follow_cast(self, of: Tensor, cast: Tensor) -> None:
         name = self.name_of(of)
-        if name is not None:
-            self._casts[cast.untyped_storage().data_ptr()] = name, cast
+        if name is not None and address_of(cast):
+            self._casts[address_of(cast)] = name, cast
 
     def num_units(self, name: str) -> int:
         """How many units a parameter has."""
@@ -174,6 +174,14 @@ class Promoting(TorchDispatchMode):
         if dim is not None and name not in self.unit_dims:
             is_stacked = self._parameters[name].dim() == 3 and dim != 0
             self.unit_dims[name] = (0, dim) if is_stacked else (dim,)
+
+
+def address_of(tensor: Tensor) -> int:
+    """Where a tensor's values lie; 0 where it has no memory of its own, as under ``torch.func.vmap``."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
 
 
 def _dim_of_stride(parameter: Tensor, stride: int) -> int | None:

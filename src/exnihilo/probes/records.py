@@ -159,11 +159,11 @@ class NotFinite:
 
     Args:
         place: What holds it.
-        name: Of the parameter or module; empty for the loss.
+        name: Of the parameter or module, or the kind and shape of the input; empty for the loss.
         parameters: Canonical names of the parameters at that place.
     """
 
-    place: Literal["parameter", "output", "loss", "gradient"]
+    place: Literal["parameter", "input", "output", "loss", "gradient"]
     name: str
     parameters: tuple[str, ...]
 

@@ -9,10 +9,20 @@ from torch.utils._pytree import tree_map
 
 from exnihilo.probes.trial import Trial
 
+_CLOSE = 1e-3
 
-def reference_loss(trial: Trial, head: str) -> float | None:
-    """The loss where what the model returns is zero; None where that cannot be had."""
-    if trial.question.form == "own" or trial.has_own_loss:
+
+def reference_loss(trial: Trial, head: str, output: Tensor | None) -> float | None:
+    """The loss where what the model returns is zero, or made of logits that are; None where that cannot be had.
+
+    Args:
+        trial: At its start.
+        head: The weight that made the model's largest output; empty where it could not be told.
+        output: That output; None where there was none.
+    """
+    if output is not None and _has_length_one(output):
+        return None
+    if trial.question.form == "own" or trial.has_own_loss or (output is not None and _are_probabilities(output)):
         names = [name for name in (head, f"{head.rpartition('.')[0]}.bias") if name in trial.parameters]
         if not names:
             return None
@@ -23,8 +33,8 @@ def reference_loss(trial: Trial, head: str) -> float | None:
         finally:
             trial.set(kept)
         largest = max((o for o in evaluation.outputs if o.dim() > 1), key=lambda o: o.numel(), default=None)
-        is_zero = largest is not None and not bool(largest.any())
-        return _finite(float(evaluation.loss.detach())) if is_zero else None
+        is_even = largest is not None and bool((largest == largest[..., :1]).all())
+        return _finite(float(evaluation.loss.detach())) if is_even else None
     seen: list[bool] = []
 
     def emptied(_module: nn.Module, _args: Any, output: Any) -> Any:
@@ -39,6 +49,17 @@ def reference_loss(trial: Trial, head: str) -> float | None:
     finally:
         hook.remove()
     return _finite(loss) if seen else None
+
+
+def _has_length_one(output: Tensor) -> bool:
+    lengths = torch.linalg.vector_norm(output, dim=-1)
+    return bool(((lengths - 1).abs() < _CLOSE).all())
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    """Whether an output is of probabilities, or of their logarithms: neither can be zero everywhere."""
+    are_shares = bool(((output >= 0) & (output <= 1)).all())
+    return are_shares or bool((output.logsumexp(-1).abs() < _CLOSE).all())
 
 
 def _zero(leaf: Any) -> Any:

@@ -24,39 +24,42 @@ from exnihilo.structure.running import unwrapped
 # Far above what rounding in float32 makes of another order of summation, far below what a sample sees of another.
 _CHANGES = 1e-3
 _DRAWS = 2
+Example = tuple[tuple[Any, ...], dict[str, Any]]
+
 _TIME_FIRST = (nn.RNNBase, nn.MultiheadAttention, nn.Transformer)
 
 
-def samples_of(trial: Trial, output: Tensor | None) -> Samples:
+def samples_of(trial: Trial, example: Example | None, output: Tensor | None) -> Samples:
     """What the model's largest output owes to each sample.
 
     Args:
         trial: At its start, evaluated before.
-        output: The largest output of that evaluation; None where there was none.
+        example: What the model was first called with there; None where it was not called as a whole.
+        output: The largest output of that call; None where there was none.
     """
     n = trial.num_samples
-    if output is None or trial.example is None or n < 3 or output.shape[0] != n or output.shape[1:] == (n,):
+    if output is None or example is None or n < 3 or output.shape[0] != n or output.shape[1:] == (n,):
         return Samples()
-    inputs = [t for t in tensors_in(trial.example) if t.dim() and t.shape[0] == n]
+    inputs = [t for t in tensors_in(example) if t.dim() and t.shape[0] == n and t.layout is torch.strided]
     if not any(_differ(t) for t in inputs):
         return Samples()
     if not _differ(output):
-        return Samples(ignored=_ignored(trial))
+        return Samples(ignored=_ignored(trial, example))
     try:
-        moved = _largest(_called(trial, partial(_rolled, n)))
+        moved = _largest(_called(trial, example, partial(_rolled, n)))
     except Exception:  # lengths must be sorted, or whatever else the model's own code asks for
         return Samples()
     if moved is None or moved.shape != output.shape:
         return Samples()
     change = rms_of((moved[-1] - output[-1]).double()) / (rms_of(output.double()) or 1.0)
-    if not change > _CHANGES:
+    if not change > _CHANGES or not _is_repeatable(trial, example, output):
         return Samples()
-    path = _first_to_mix(trial, n)
+    path = _first_to_mix(trial, example, n)
     return Samples(
         mixed_by=path or type(trial.model).__name__,
         change=change,
         parameters=_parameters_of(trial.model, path),
-        may_be_meant=_why_it_may_be_meant(trial, n),
+        may_be_meant=_why_it_may_be_meant(trial, example, n),
     )
 
 
@@ -66,12 +69,19 @@ def _differ(rows: Tensor) -> bool:
 
 def _rolled(n: int, value: Tensor) -> Tensor:
     """All samples but the last one place further."""
-    return torch.cat([value[:-1].roll(1, 0), value[-1:]]) if value.dim() and value.shape[0] == n else value
+    has_samples = value.dim() and value.shape[0] == n and value.layout is torch.strided
+    return torch.cat([value[:-1].roll(1, 0), value[-1:]]) if has_samples else value
 
 
-def _called(trial: Trial, change: Callable[[Tensor], Tensor]) -> Any:
-    """What the model returns for its last example, changed."""
-    args, kwargs = trial.example or ((), {})
+def _is_repeatable(trial: Trial, example: Example, output: Tensor) -> bool:
+    """Whether the same call gives the same again; not where the model draws what its loss drew before."""
+    again = _largest(_called(trial, example, lambda value: value))
+    return again is not None and _same(output, again)
+
+
+def _called(trial: Trial, example: Example, change: Callable[[Tensor], Tensor]) -> Any:
+    """What the model returns for an example, changed."""
+    args, kwargs = example
     return trial.call(*tree_map(partial(_changed, change), args), **tree_map(partial(_changed, change), kwargs))
 
 
@@ -84,13 +94,13 @@ def _largest(output: Any) -> Tensor | None:
     return max(tensors, key=lambda t: t.numel()).detach() if tensors else None
 
 
-def _ignored(trial: Trial) -> bool:
+def _ignored(trial: Trial, example: Example) -> bool:
     """Whether outputs are the same for all samples, and no gradient leads to an input, for fresh parameters too."""
     start = trial.start()
     try:
         for draw in range(_DRAWS):
             trial.set(fresh_values(trial, start, draw))
-            if not _blind_here(trial):
+            if not _blind_here(trial, example):
                 return False
     except Exception:  # an input that autograd cannot follow, or code that needs it to be a leaf
         return False
@@ -99,7 +109,7 @@ def _ignored(trial: Trial) -> bool:
     return True
 
 
-def _blind_here(trial: Trial) -> bool:
+def _blind_here(trial: Trial, example: Example) -> bool:
     followed: list[Tensor] = []
 
     def follow(value: Tensor) -> Tensor:
@@ -108,7 +118,7 @@ def _blind_here(trial: Trial) -> bool:
         followed.append(value.detach().requires_grad_())
         return followed[-1]
 
-    tensors = [t for t in tensors_in(_called(trial, follow)) if t.is_floating_point() and t.dim()]
+    tensors = [t for t in tensors_in(_called(trial, example, follow)) if t.is_floating_point() and t.dim()]
     if any(t.shape[0] == trial.num_samples and _differ(t.detach()) for t in tensors):
         return False
     graphs = [t.sum() for t in tensors if t.requires_grad]
@@ -120,7 +130,7 @@ def _blind_here(trial: Trial) -> bool:
     return not any(gradient is not None and bool(gradient.any()) for gradient in found)
 
 
-def _first_to_mix(trial: Trial, n: int) -> str:
+def _first_to_mix(trial: Trial, example: Example, n: int) -> str:
     """The first module to end whose last sample is as it was on the way in, and is not on the way out."""
     heard: list[dict[int, tuple[str, Tensor | None, Tensor]]] = []
 
@@ -137,7 +147,7 @@ def _first_to_mix(trial: Trial, n: int) -> str:
             m.register_forward_hook(partial(note, path)) for path, m in unwrapped(trial.twin).named_modules() if path
         ]
         try:
-            _called(trial, change)
+            _called(trial, example, change)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -170,8 +180,8 @@ def _parameters_of(model: nn.Module, path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(canonical[name] for name in inside))
 
 
-def _why_it_may_be_meant(trial: Trial, n: int) -> str:
-    inputs = tensors_in(trial.example)
+def _why_it_may_be_meant(trial: Trial, example: Example, n: int) -> str:
+    inputs = tensors_in(example)
     if any(t.layout is not torch.strided or (t.dim() > 1 and t.shape[:2] == (n, n)) for t in inputs):
         return "an input relates samples to each other, as a graph does"
     if any(t.dim() == 2 and t.shape[0] == 2 and not t.is_floating_point() for t in inputs) and n != 2:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exnihilo.probes.promotion import MATRICES, Promoting, aten
+from exnihilo.probes.promotion import MATRICES, Promoting, address_of, aten
 from exnihilo.probes.records import ActivationSignal, AttentionSignal, MapSignal, RouterSignal, Signals
 from exnihilo.probes.reference import reference_loss
 from exnihilo.probes.stages import Stages
@@ -75,7 +75,7 @@ class Listening(Promoting):
 
     def origin(self, tensor: Tensor) -> str:
         """The weight of the map that a value came from; empty where there is none."""
-        return self._from.get(_address(tensor), "")
+        return self._from.get(address_of(tensor), "")
 
     def _listen(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         result = out[0] if isinstance(out, tuple) and out else out
@@ -93,7 +93,7 @@ class Listening(Promoting):
         if func in _ONE_SIDED or func in _TWO_SIDED:
             self._activation(func, args, result)
         elif func is aten._softmax.default and result.dim() > 2 and result.shape[-1] > 2:
-            self._weights[_address(result)] = self._num_attentions
+            self._weights[address_of(result)] = self._num_attentions
             self._attention(args[0], args[0], result)
         elif func in _FUSED:
             self._attention(args[0], args[1], fused_weights(args, kwargs), values=args[2])
@@ -104,9 +104,9 @@ class Listening(Promoting):
         sources = [a for a in args if isinstance(a, Tensor)] or [a for a in _first_list(args) if isinstance(a, Tensor)]
         origin = next((found for found in map(self.origin, sources) if found), "")
         if origin:
-            self._from[_address(result)] = origin
+            self._from[address_of(result)] = origin
         else:
-            self._from.pop(_address(result), None)
+            self._from.pop(address_of(result), None)
 
     def _map(self, func: Any, args: tuple[Any, ...], out: Tensor) -> None:
         places = ((1, 1),) if func is aten.convolution.default else MATRICES[func]
@@ -114,7 +114,7 @@ class Listening(Promoting):
             name = self.name_of(args[place])
             if name is None:
                 continue
-            self._from[_address(out)] = name
+            self._from[address_of(out)] = name
             if out.dim() < 2:
                 return
             values = out.detach().movedim(dim, -1)
@@ -136,9 +136,9 @@ class Listening(Promoting):
             return
         sources = [found for found in (self.origin(a) for a in args if isinstance(a, Tensor)) if found]
         if sources:
-            self._from[_address(out)] = sources[0]
+            self._from[address_of(out)] = sources[0]
         else:
-            self._from.pop(_address(out), None)
+            self._from.pop(address_of(out), None)
 
     def _activation(self, func: Any, args: tuple[Any, ...], out: Tensor) -> None:
         values = out.detach()
@@ -176,15 +176,15 @@ class Listening(Promoting):
 
     def _follow_weights(self, func: Any, args: tuple[Any, ...], result: Tensor) -> None:
         """What else is written where an attention's weights lay is none of them; a cast of them is."""
-        same = self._weights.get(_address(args[0])) if func is aten._to_copy.default else None
-        self._weights.pop(_address(result), None)
+        same = self._weights.get(address_of(args[0])) if func is aten._to_copy.default else None
+        self._weights.pop(address_of(result), None)
         if same is not None:
-            self._weights[_address(result)] = same
+            self._weights[address_of(result)] = same
 
     def _values_of(self, args: tuple[Any, ...]) -> None:
         """The values of an attention whose weights are a factor of this product."""
         for weights, values in (args[:2], args[1::-1]):
-            number = self._weights.get(_address(weights)) if isinstance(weights, Tensor) else None
+            number = self._weights.get(address_of(weights)) if isinstance(weights, Tensor) else None
             if number is None or number not in self.attentions or self.attentions[number].apart is not None:
                 continue
             is_left = weights is args[0]
@@ -200,7 +200,7 @@ class Listening(Promoting):
             return
         each = chosen.shape[-1] if chosen.dim() == scores.dim() else 1
         if 0 < each < experts:
-            self.attentions.pop(self._weights.get(_address(scores), -1), None)  # a softmax over experts is none
+            self.attentions.pop(self._weights.get(address_of(scores), -1), None)  # a softmax over experts is none
             self.routers.append(
                 RouterSignal(
                     parameter=name,
@@ -225,7 +225,8 @@ class Listener:
         trial.promoting = self._mode
         self._stages = Stages(trial)
         self._output: tuple[Tensor, str] | None = None
-        self._hook = unwrapped(trial.twin).register_forward_hook(self._see_output)
+        self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was first called with
+        self._hook = unwrapped(trial.twin).register_forward_hook(self._see_output, with_kwargs=True)
         trial.when_begun_anew(self._forget)
 
     def _forget(self) -> None:
@@ -233,12 +234,13 @@ class Listener:
         self._stages.forget()
         self._output = None
 
-    def _see_output(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        tensors = [t for t in tensors_in(output) if t.is_floating_point() and t.dim() > 1]
+    def _see_output(self, _module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        tensors = [t for t in tensors_in(output) if t.is_floating_point() and t.dim() > 1 and address_of(t)]
         self._trial.has_own_loss = any(t.is_floating_point() and t.dim() == 0 for t in tensors_in(output))
         if self._output is None and tensors:
             largest = max(tensors, key=lambda t: t.numel())
             self._output = largest.detach(), self._mode.origin(largest)
+            self.example = args, kwargs
 
     @property
     def output(self) -> Tensor | None:
@@ -267,7 +269,7 @@ class Listener:
             output_std=float(output.std()) if output is not None and output.numel() > 1 else 0.0,
             probabilities=mode.probabilities,
             has_sums=mode.has_sums,
-            reference=reference_loss(trial, head),
+            reference=reference_loss(trial, head, output),
         )
 
 
@@ -284,7 +286,3 @@ def _is_sum_of_two(args: tuple[Any, ...]) -> bool:
 
 def _first_list(args: tuple[Any, ...]) -> list[Any]:
     return next((list(a) for a in args if isinstance(a, list | tuple)), [])
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

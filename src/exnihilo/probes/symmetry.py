@@ -68,7 +68,7 @@ def equal_rows(value: Tensor, unit_dims: tuple[int, ...], *, within: float = _EQ
         >>> equal_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), (0,))
         [(0, 2)]
     """
-    rows = _rows(value.detach().double(), unit_dims)
+    rows = _rows(value.detach(), unit_dims).double()
     return classes_of(rows @ _directions(rows.shape[1], rows.device), within=within)
 
 
@@ -90,6 +90,9 @@ def classes_of(signatures: Tensor, *, within: float = _EQUAL) -> list[tuple[int,
 
 
 def _rows(value: Tensor, unit_dims: tuple[int, ...]) -> Tensor:
+    """The values of each unit in a row; a complex number is two."""
+    if value.is_complex():
+        value = torch.view_as_real(value)
     rest = [dim for dim in range(value.dim()) if dim not in unit_dims]
     units = 1
     for dim in unit_dims:
@@ -112,7 +115,7 @@ def _live_classes(trial: Trial, name: str, value: Tensor, chain: Chain) -> bool:
 def _permanent(make: Callable[..., Trial], screened: Trial, chain: Chain) -> dict[str, list[tuple[int, ...]]]:
     """Classes of units that are equal after the steps, in activations and back-signals."""
     trial = _trial(make, screened, dropout=False)
-    trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
+    trial.set(chain.values)
     for _ in range(_STEPS):
         take_step(trial, judged_pass(trial))
     return _tied(trial)
@@ -202,7 +205,7 @@ def _told_apart_by_dropout(
     if not screened.silencing.silenced:
         return frozenset()
     trial = _trial(make, screened, dropout=True)
-    trial.set({name: value.to(trial.dtype) for name, value in chain.values.items()})
+    trial.set(chain.values)
     take_step(trial, judged_pass(trial))
     still = _tied(trial)
     return frozenset(name for name, classes in certain.items() if still.get(name) != classes)

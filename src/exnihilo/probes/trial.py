@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
 from torch.nn.utils.stateless import _reparametrize_module  # pyright: ignore[reportPrivateUsage]
 
 from exnihilo.errors import CheckError, ExnihiloError, ReadError
@@ -20,7 +21,7 @@ from exnihilo.probes.promotion import Promoting, WithoutDropout
 from exnihilo.probes.question import Question, described
 from exnihilo.structure.copying import copy_of, deep_enough_for, held_tensors, left_as_it_was
 from exnihilo.structure.names import canonical_names
-from exnihilo.structure.randomness import undisturbed
+from exnihilo.structure.randomness import generators_of, undisturbed
 from exnihilo.structure.recording import tensors_in
 from exnihilo.structure.running import unwrapped
 
@@ -68,12 +69,14 @@ class Trial:
         self.model, self.question, self.dtype = model, question, dtype
         self._dropout, self._given = dropout, dict(values or {})
         self.has_own_loss = False  # the model returns a scalar beside what else it returns
+        self._seed = 0
         self.num_passes = 0  # once the first pass showed that nothing is to be promoted, later ones go without
-        self._cast: Callable[[Tensor], Tensor] = _same if original else partial(_cast, dtype)
+        self._cast: Callable[[Tensor], Tensor] = _same if original else partial(cast, dtype)
         self.twin, self._borrowed = _twin_of(model, self._cast)
         self.parameters = self._trainable()
         self.set(self._given)
         self._buffers = [(b, b.detach().clone()) for b in self._held() if not _shares(b, self.parameters)]
+        self._generators = [(g, g.get_state()) for g in generators_of(self.twin)]
         self._part, *self._larger = parts(question.batch, samples)
         self.example: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # what the model was last called with
         self.promoting = Promoting(dtype, self.parameters)
@@ -103,12 +106,12 @@ class Trial:
         canonical = canonical_names(self.model)
         if self._borrowed is not None:
             named = self.model.named_parameters()
-            mine = {p for p, t in named if t.requires_grad and t.is_floating_point() and t.numel() > 0}
+            mine = {p for p, t in named if t.requires_grad and _is_trainable(t)}
             return {canonical[path]: tensor for path, tensor in self._borrowed.items() if path in mine}
         wanted = {path: p.requires_grad for path, p in self.model.named_parameters()}
         found: dict[str, Tensor] = {}
         for path, parameter in self.twin.named_parameters():
-            trains = wanted[path] and parameter.is_floating_point() and parameter.numel() > 0
+            trains = wanted[path] and _is_trainable(parameter)
             parameter.requires_grad_(trains)
             if trains:
                 found[canonical[path]] = parameter
@@ -155,11 +158,39 @@ class Trial:
         for forget in self._when_begun_anew:
             forget()
 
-    def _evaluated(self) -> Evaluation:
+    def read_under(self, seed: int) -> frozenset[str]:
+        """The parameters that the model reads under other random numbers.
+
+        Raises:
+            Exception: Whatever the model or the loss raises.
+        """
+        noting, self.promoting = self.promoting, Promoting(self.dtype, self.parameters)
+        num_passes, self.num_passes, self._seed = self.num_passes, 0, seed
+        try:
+            self._evaluated()
+            return frozenset(self.promoting.used)
+        finally:
+            self.promoting, self.num_passes, self._seed = noting, num_passes, 0
+
+    def loss_of_whole(self) -> float:
+        """The loss of the whole batch at the start, without gradients.
+
+        Raises:
+            Exception: Whatever the model or the loss raises.
+        """
+        values, example = self.values(), self.example
+        self.set(self.start())
+        try:
+            return float(self._evaluated(self.question.batch).loss.detach())
+        finally:
+            self.example = example
+            self.set(values)
+
+    def _evaluated(self, whole: Any = None) -> Evaluation:
         self._restore_buffers()
         calls: list[Any] = []
         inputs: list[Any] = []
-        batch = copied(self.batch, self._cast)
+        batch = copied(self.batch if whole is None else whole, self._follow)
         top = unwrapped(self.twin)
         hook = top.register_forward_hook(lambda _m, _a, out: calls.append(out))
         before = top.register_forward_pre_hook(lambda _m, a, k: inputs.append((a, k)), with_kwargs=True)
@@ -174,7 +205,7 @@ class Trial:
             self.example = inputs[-1]
         if not self.num_passes and inputs and self._borrowed is None and self._reads_the_model_itself(loss):
             self._borrow()
-            return self._evaluated()
+            return self._evaluated(whole)
         self.num_passes += 1
         outputs = [t for out in calls for t in tensors_in(out) if t.is_floating_point() and t.requires_grad]
         return Evaluation(loss=loss, outputs=outputs)
@@ -198,7 +229,7 @@ class Trial:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            stack.enter_context(undisturbed())
+            stack.enter_context(undisturbed(self._seed))
             stack.enter_context(deep_enough_for(self.model))
             stack.enter_context(left_as_it_was(self.model)) if self._borrowed is not None else None
             stack.enter_context(without_autocast(self.model))
@@ -219,11 +250,13 @@ class Trial:
         if not of.requires_grad:
             return dict.fromkeys(self.parameters)
         with self.running():
-            of.backward(retain_graph=keep_graph)  # pyright: ignore[reportUnknownMemberType]  # torch types it partly
+            # Not ``of.backward()``: that sets function modes aside, and what a checkpoint computes anew needs them.
+            one = torch.ones_like(of)
+            _engine_run_backward((of,), (one,), keep_graph, False, (), allow_unreachable=True, accumulate_grad=True)
         found = {name: parameter.grad for name, parameter in self.parameters.items()}
         for parameter in self.parameters.values():
             parameter.grad = None
-        return found
+        return {name: _dense(gradient) if gradient is not None else None for name, gradient in found.items()}
 
     def set(self, values: Mapping[str, Tensor]) -> None:
         """Write values into the copy's parameters."""
@@ -239,9 +272,15 @@ class Trial:
         """The values that the parameters began with, in the trial's dtype."""
         canonical = canonical_names(self.model)
         mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()} | self._given
-        return {name: mine[name].detach().to(self.dtype) for name in self.parameters}
+        return {name: cast(self.dtype, mine[name]) for name in self.parameters}
+
+    def _follow(self, tensor: Tensor) -> Tensor:
+        """A tensor of the batch in the trial's dtype; it asks for a gradient where the user's does."""
+        return self._cast(tensor).requires_grad_(tensor.requires_grad)
 
     def _restore_buffers(self) -> None:
+        for generator, state in self._generators:
+            generator.set_state(state)
         with torch.no_grad():
             for buffer, values in self._buffers:
                 if buffer.shape == values.shape:
@@ -283,6 +322,18 @@ def first_evaluation(trial: Trial) -> Evaluation:
     )
 
 
+def first_gradients(trial: Trial, evaluation: Evaluation) -> dict[str, Tensor | None]:
+    """The gradients of a trial's first pass, whose failures are explained; its graph is kept.
+
+    Raises:
+        CheckError: The backward pass raises.
+    """
+    try:
+        return trial.gradients(evaluation.loss, keep_graph=True)
+    except Exception as error:  # whatever autograd, or the model's own backward, raises
+        raise explained(error, trial.model, trial.twin, trial.question.batch, backward=True) from error
+
+
 def _twin_of(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[str, Tensor] | None]:
     """A copy; or the model itself and the tensors that stand in its parameters' place, where it cannot be copied."""
     try:
@@ -302,9 +353,20 @@ def _stand_ins(model: nn.Module, cast: Callable[[Tensor], Tensor]) -> dict[str, 
     return {path: made[id(tensor)] for path, tensor in named}
 
 
-def _cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+def cast(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """A copy in a dtype; of complex numbers in the complex one of that precision, of whole ones in their own."""
     values = tensor.detach().clone()
+    if values.is_complex():
+        return values.to(dtype.to_complex())
     return values.to(dtype) if values.is_floating_point() else values
+
+
+def _is_trainable(tensor: Tensor) -> bool:
+    return (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() > 0
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.layout is not torch.strided else gradient
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -25,23 +25,28 @@ _LATER = 5
 _TOLERANCE = 1e-3
 
 
-def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optimizer) -> Update:
-    """The optimizer's first step, taken on copies.
+def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optimizer) -> Update | None:
+    """The optimizer's first step, taken on copies; None where it cannot be taken without the optimizer's own loop.
 
     Args:
         model: Left as it was.
         question: Its batch and loss.
-        optimizer: Of the model's parameters; only its class and its groups' options are read.
+        optimizer: Of the model's parameters; a copy of it takes the steps.
 
     Raises:
         CheckError: The optimizer holds none of the model's trainable parameters.
     """
+    if isinstance(optimizer, torch.optim.LBFGS):  # its step asks for the loss again and again
+        return None
     trial = Trial(model, question, dtype=torch.float32)
     loss = trial.evaluate().loss
     gradients = trial.gradients(loss)
     before = trial.values()
     taking = _Taking(model, trial, optimizer)
-    step = taking.stepped(gradients)
+    try:
+        step = taking.stepped(gradients)
+    except (TypeError, NotImplementedError, AttributeError):  # a step that wants more than gradients
+        return None
     moved = {name: step[name] - before[name] for name in before}
     start, after, critical = float(loss.detach()), math.nan, math.inf
     for multiple in _MULTIPLES:
@@ -113,22 +118,31 @@ def _held(
 
 
 def _like(model: nn.Module, optimizer: torch.optim.Optimizer, twins: Mapping[str, Tensor]) -> torch.optim.Optimizer:
-    """An optimizer of the same class and options over other tensors."""
+    """A copy of an optimizer, its options and what it holds, over other tensors."""
     canonical = canonical_names(model)
     names = {id(parameter): canonical[path] for path, parameter in model.named_parameters()}
-    groups: list[dict[str, Any]] = []
-    for group in optimizer.param_groups:
-        params = [twins[names[id(p)]] for p in group["params"] if names.get(id(p)) in twins]
-        options = {key: copy.copy(value) for key, value in group.items() if key != "params"}
-        if params:
-            groups.append({"params": params, **options})
-    if not groups:
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not any(names.get(id(parameter)) in twins for parameter in held):
         raise CheckError(
             f"The optimizer holds none of the trainable parameters of {type(model).__name__}.",
             context=["it was made of another model's, or of none"],
             fix="optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)",
         )
-    return type(optimizer)(groups)  # pyright: ignore[reportCallIssue]  # every optimizer takes groups
+    replaced: dict[int, Any] = {id(p): twins.get(names.get(id(p), ""), p) for p in held}
+    twin = copy.deepcopy(_innermost(optimizer), replaced)
+    vars(twin).pop("step", None)  # a scheduler wraps it around the optimizer itself
+    for hooks in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+        vars(twin).get(hooks, {}).clear()
+    trained = {id(value) for value in twins.values()}
+    for group in twin.param_groups:  # what the trial does not train is no twin, and must not move
+        group["params"] = [p for p in group["params"] if id(p) in trained]
+    return twin
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer inside wrappers, such as those of a mixed-precision library."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
 
 
 def _rate(model: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> float:

@@ -10,17 +10,24 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import nn
+
+
+def generators_of(model: nn.Module) -> list[torch.Generator]:
+    """The generators that a model's modules hold as attributes of their own."""
+    held = [value for module in model.modules() for value in vars(module).values()]
+    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
 
 
 @contextmanager
-def undisturbed() -> Generator[None]:
-    """Run a block from fixed random states, and restore the states from before it."""
+def undisturbed(seed: int = 0) -> Generator[None]:
+    """Run a block from fixed random states, those of a seed, and restore the states from before it."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the legacy state is what models draw from
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(0)
-            random.seed(0)
-            np.random.seed(0)  # noqa: NPY002  # the same
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002  # the same
             yield
     finally:
         random.setstate(python)

@@ -1,7 +1,8 @@
 """Numbers that are NaN or infinite before the first step.
 
 Finds:
-    A parameter, a module's output, the loss or a gradient that is not finite on this batch.
+    A parameter, a module's output, the loss or a gradient that is not finite on this batch, or an input that makes the
+    loss so.
 
 Why it is bad:
     The first step makes every parameter that the gradient reaches NaN.
@@ -31,13 +32,16 @@ def rule(measured: Measured) -> tuple[Finding, ...]:
         return ()
     where = {
         "parameter": f"'{found.name}' holds a value that is not finite",
+        "input": f"the batch holds a number that is not finite, in its tensor of {found.name}",
         "output": f"'{found.name}' makes finite inputs into an output that is not finite",
-        "loss": "every module's output is finite, and the loss is not",
+        "loss": "every module without modules of its own gives finite outputs, and the loss is not finite",
         "gradient": f"the gradient of '{found.name}' is not finite, and the loss is",
     }[found.place]
     remedy = None
     if found.place == "parameter":
         remedy = Remedy(line=f"nn.init.normal_({as_attribute(found.name)}, std=0.02)")
+    elif found.place == "input":
+        remedy = Remedy(line="mend the data: torch.nan_to_num(x), or leave such samples out")
     return (
         Finding(
             code=CODE,
