@@ -14,11 +14,12 @@ from exnihilo.checks.roots import laws_for, roots_of
 from exnihilo.checks.rules import growing_stream
 from exnihilo.probes.construction import uninitialized
 from exnihilo.probes.fates import learning_of, screening_dtype
-from exnihilo.probes.openings import judged_pass, take_step
+from exnihilo.probes.openings import hasty_pass, take_step
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Learning, Signals
 from exnihilo.probes.samples import samples_of
 from exnihilo.probes.signals import Listener
+from exnihilo.probes.statistics import spread_of
 from exnihilo.probes.tables import padding_rows
 from exnihilo.probes.trial import Trial
 from exnihilo.probes.update import update_of
@@ -28,6 +29,7 @@ _SAMPLES = 8
 _SEEDS = 10
 # Below it samples, or the places of each, may have collapsed: whether they still have after some steps is looked at.
 _SPREAD = 1e-3
+_OUTPUT_SPREAD = 1e-2
 _LATER_STEPS = 5
 _FLOOR = 0.5
 # Of so few places, a unit may be off at all by chance.
@@ -65,7 +67,7 @@ def measure(
         learning=learning,
         roots=roots_of(make, learning),
         signals=signals,
-        later=_later(make, signals) if signals is not None else None,
+        later=_later(make, trial, signals) if signals is not None else None,
         by_chance=_read_by_chance(trial, learning),
         samples=samples_of(trial, listener.example, listener.output) if signals is not None else NO_SAMPLES,
         padding=padding_rows(model),
@@ -108,16 +110,27 @@ def _on_enough(make: Callable[..., Trial], signals: Signals) -> Signals:
     return replace(signals, activations=listener.signals().activations)
 
 
-def _later(make: Callable[..., Trial], signals: Signals) -> Signals | None:
-    """What passes after some steps, where some map's samples, or an attention's places, are nearly alike."""
-    samples = any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps)
-    if not samples and not any(a.apart is not None and a.apart < _SPREAD for a in signals.attentions):
+def _later(make: Callable[..., Trial], trial: Trial, signals: Signals) -> Signals | None:
+    """What passes after some steps, where samples or an attention's places are nearly alike and stay so; else None."""
+    is_alike = signals.output_spread is not None and signals.output_spread < _OUTPUT_SPREAD
+    samples = is_alike and any(m.rms > 0 and m.spread < _SPREAD for m in signals.maps)
+    places = any(a.apart is not None and a.apart < _SPREAD for a in signals.attentions)
+    if not samples and not places:
         return None
-    trial = make()
+    trial.set(trial.start())
     for _ in range(_LATER_STEPS):
-        take_step(trial, judged_pass(trial), floor=_FLOOR)
-    moved = make()
-    moved.set(trial.values())
-    listener = Listener(moved)
-    moved.evaluate()
-    return listener.signals()
+        evaluation = trial.evaluate()
+        outputs = [output for output in evaluation.outputs if output.dim() > 1]
+        largest = max(outputs, key=lambda output: output.numel(), default=None)
+        if not places and (largest is None or spread_of(largest.detach(), trial.num_samples) > _SPREAD):
+            break
+        take_step(trial, hasty_pass(trial, evaluation), floor=_FLOOR)
+    else:
+        moved = make()
+        moved.set(trial.values())
+        listener = Listener(moved)
+        moved.evaluate()
+        trial.set(trial.start())
+        return listener.signals()
+    trial.set(trial.start())
+    return None

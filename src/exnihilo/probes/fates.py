@@ -149,14 +149,14 @@ def _without_effect(trial: Trial, fates: dict[str, Tensor]) -> dict[str, Tensor]
         return fates
     values, start = trial.values(), trial.start()
     try:
-        trial.set(start)
+        base = fresh_values(trial, start, 0)  # a zero elsewhere must not hide it
+        trial.set(base)
         loss = trial.evaluate().loss.detach()
         for name in cut:
-            changed = _fresh(name, start[name], units_of(trial, name), 0)
-            trial.set({name: changed})
+            trial.set({name: _fresh(name, start[name], units_of(trial, name), 1)})
             if bool(trial.evaluate().loss.detach() == loss):
                 fates = {**fates, name: torch.full_like(fates[name], _CODE["invariant"])}
-            trial.set({name: start[name]})
+            trial.set({name: base[name]})
     finally:
         trial.set(values)
     return fates

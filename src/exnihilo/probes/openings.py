@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exnihilo.probes.records import Use
-from exnihilo.probes.trial import Trial, first_evaluation, first_gradients
+from exnihilo.probes.trial import Evaluation, Trial, first_evaluation, first_gradients
 
 # No published gate is further than three zeros from the loss (adaLN-Zero); a chain may be longer by as much again.
 MAX_STEPS = 6
@@ -94,6 +94,16 @@ def judged_pass(trial: Trial, *, first: bool = False, opened: Mapping[str, Tenso
         if name not in verdicts:
             shape = [parameter.shape[dim] for dim in units_of(trial, name)]
             verdicts[name] = torch.zeros(math.prod(shape), dtype=torch.int8, device=parameter.device)
+    return Pass(
+        gradients=gradients, verdicts=verdicts, reached=frozenset(gradients), loss=float(evaluation.loss.detach())
+    )
+
+
+def hasty_pass(trial: Trial, evaluation: Evaluation) -> Pass:
+    """The gradients of an evaluation, whatever is not exactly zero taken for live: to move on, and to judge nothing."""
+    found = trial.gradients(evaluation.loss)
+    gradients = {name: gradient for name, gradient in found.items() if gradient is not None}
+    verdicts = {name: (unit_norms(g, units_of(trial, name)) > 0).to(torch.int8) for name, g in gradients.items()}
     return Pass(
         gradients=gradients, verdicts=verdicts, reached=frozenset(gradients), loss=float(evaluation.loss.detach())
     )

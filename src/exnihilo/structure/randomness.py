@@ -24,11 +24,26 @@ def undisturbed(seed: int = 0) -> Generator[None]:
     """Run a block from fixed random states, those of a seed, and restore the states from before it."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the legacy state is what models draw from
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with _torch_seeded(seed):
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002  # the same
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002  # the same
+
+
+@contextmanager
+def _torch_seeded(seed: int) -> Generator[None]:
+    """PyTorch's own states; where no accelerator is in use, the CPU's alone: asking after the others takes long."""
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available() or torch.xpu.is_initialized():
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+        return
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)
