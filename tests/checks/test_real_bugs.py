@@ -54,8 +54,8 @@ def hangs_on_neighbors(subject):
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # the very bug of one of them
 @pytest.mark.parametrize("bug", [b for b in VISIBLE if not b.by_factory], ids=lambda bug: bug.source)
 def test_training_shows_the_bug_too(bug):
-    """The buggy one keeps a parameter still or units equal, begins or ends with far more loss than the fixed, or says of
-    a sample what hangs on its neighbors.
+    """The buggy one keeps a parameter still or units equal, begins or ends with far more loss than the fixed, or lets a
+    sample's output hang on its neighbors.
     """
     first, last, still, distinct, hangs = [], [], [], [], []
     for fixed in (False, True):
