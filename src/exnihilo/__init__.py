@@ -16,6 +16,8 @@ if _typing.TYPE_CHECKING:
     from exnihilo.checks.fix import fix
     from exnihilo.checks.records import Diagnosis, Finding
     from exnihilo.fills import Key
+    from exnihilo.gates.attach import attach
+    from exnihilo.gates.fuse import fuse
     from exnihilo.lab.ask import Outcome, study
     from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start, Verdict
     from exnihilo.lab.study import Study
@@ -48,7 +50,7 @@ __all__ = [
     "Run",
 ]
 __all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify"]
-__all__ += ["check", "diff", "fix"]
+__all__ += ["attach", "check", "diff", "fix", "fuse"]
 __all__ += ["from_arrays", "from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes"]
 __all__ += ["scheme_named", "study", "survived", "xavier_normal"]
 
@@ -63,6 +65,7 @@ _homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structu
 _homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
 _homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
 _homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records": ("Diagnosis", "Finding")}
+_homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
 
 

@@ -123,6 +123,12 @@ class RecipeError(ExnihiloError, ValueError):
     code = "recipe"
 
 
+class GateError(ExnihiloError, ValueError):
+    """A gate that cannot be added to a model, or folded in: it is gated already, or the module is shared."""
+
+    code = "gate"
+
+
 class UnassignedError(ExnihiloError, ValueError):
     """Parameters that no rule of a recipe covers."""
 

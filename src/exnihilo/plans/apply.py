@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
+from exnihilo.gates.attach import attach, detach
+from exnihilo.gates.records import Gate
 from exnihilo.plans.live import live_parameters, require_current, require_separate
 from exnihilo.plans.make import plan as make_plan
 from exnihilo.plans.records import Applied, Plan, Row, Written
@@ -19,7 +21,7 @@ from exnihilo.schemes.spec import from_text
 
 
 def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
-    """Write what a plan assigns, once, in place; all or nothing.
+    """Write what a plan assigns, once, in place; all or nothing. Gates that the plan has and the model lacks are added.
 
     Values are drawn as float32 under the key (seed, canonical name) and stored in the parameter's dtype and on its
     device: rounded to bfloat16 and float16, widened exactly to float64. So they do not depend on the order of the
@@ -49,20 +51,45 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         False
     """
     Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
+    missing = [gate for gate in plan.gates if gate.name not in _gated(model)]
+    _require_current_but(missing, plan, model)
+    added = attach(model, missing)
+    try:
+        return _applied(plan, model, seed, added)
+    except BaseException:
+        detach(model, missing)
+        raise
+
+
+def _gated(model: nn.Module) -> set[str]:
+    """The canonical names of parameters and buffers, gates that do not train among the latter."""
+    return {*live_parameters(model), *(name for name, _ in model.named_buffers())}
+
+
+def _require_current_but(missing: Sequence[Gate], plan: Plan, model: nn.Module) -> None:
+    """Raise StalePlanError where the model's parameters are not those of the plan, before any gate is added."""
+    names = {gate.name for gate in plan.gates if not gate.trains} | {gate.name for gate in missing}
+    require_current([row for row in plan.rows if row.parameter not in names], model, live_parameters(model))
+
+
+def _applied(plan: Plan, model: nn.Module, seed: int, added: tuple[str, ...]) -> Applied:
     live = live_parameters(model)
-    require_current(plan.rows, model, live)
     require_separate(live)
+    constants = {
+        gate.name: buffer for gate in plan.gates if not gate.trains for buffer in [model.get_buffer(gate.name)]
+    }
     rows = [row for row in plan.rows if row.action == "assign"]
-    _require_writable(rows, live)
+    _require_writable(rows, live | constants)
     counts = plan.counts
     return Applied(
         plan=plan.id,
         recipe=plan.recipe,
         model=type(model).__name__,
         seed=seed,
-        written=_write_all(rows, live, seed),
+        written=_write_all(rows, live | constants, seed),
         num_kept=counts["keep"],
         num_tied=counts["tied"],
+        added=added,
     )
 
 
@@ -86,7 +113,7 @@ def initialize(model: nn.Module, recipe: str | Recipe, example: Any, seed: int) 
     return apply(make_plan(model, recipe, example=example), model, seed)
 
 
-def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> None:
+def _require_writable(rows: Sequence[Row], live: Mapping[str, Tensor]) -> None:
     for row in rows:
         parameter = live[row.parameter]
         if parameter.is_meta:
@@ -106,7 +133,7 @@ def _require_writable(rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> 
             raise InvalidValueError(f"'{row.parameter}' {why}. Nothing was written.", fix=fix)
 
 
-def _why_unwritable(parameter: nn.Parameter) -> tuple[str, str] | None:
+def _why_unwritable(parameter: Tensor) -> tuple[str, str] | None:
     """Why torch would refuse to write a tensor in place, in words that follow its name, and what to do about it."""
     if parameter.layout is not torch.strided:
         layout = str(parameter.layout).removeprefix("torch.")
@@ -123,7 +150,7 @@ def _why_unwritable(parameter: nn.Parameter) -> tuple[str, str] | None:
     return None
 
 
-def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int) -> tuple[Written, ...]:
+def _write_all(rows: Sequence[Row], live: Mapping[str, Tensor], seed: int) -> tuple[Written, ...]:
     old: dict[str, Tensor] = {}
     written: list[Written] = []
     try:
@@ -139,7 +166,7 @@ def _write_all(rows: Sequence[Row], live: Mapping[str, nn.Parameter], seed: int)
     return tuple(written)
 
 
-def _restore(old: Mapping[str, Tensor], live: Mapping[str, nn.Parameter]) -> None:
+def _restore(old: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
     for name, values in old.items():
         # The parameter whose write was refused refuses this one too; the others must still be put back.
         with contextlib.suppress(RuntimeError):
@@ -152,7 +179,7 @@ def _drawn(row: Row, seed: int, dtype: torch.dtype) -> Tensor:
     return values.reshape(row.shape).to(dtype)
 
 
-def _write(parameter: nn.Parameter, values: Tensor) -> None:
+def _write(parameter: Tensor, values: Tensor) -> None:
     with torch.no_grad():
         parameter.copy_(values)
 

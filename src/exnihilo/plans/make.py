@@ -5,14 +5,17 @@ from typing import Any
 
 from torch import nn
 
-from exnihilo.errors import InvalidValueError, LayoutError, UnassignedError
+from exnihilo.errors import InvalidValueError, LayoutError, RecipeError, UnassignedError
+from exnihilo.gates.attach import gates_of
+from exnihilo.gates.records import Gate
+from exnihilo.layouts import Layout
 from exnihilo.plans.closed_twice import require_openable
 from exnihilo.plans.live import fingerprint, live_parameters, require_current, require_separate
 from exnihilo.plans.patterns import resolved
 from exnihilo.plans.records import Plan, Row
 from exnihilo.recipes.named import recipe_named, recipe_text
-from exnihilo.recipes.records import Assignment, Recipe
-from exnihilo.schemes import Scheme, ZeroRow, Zeros
+from exnihilo.recipes.records import Assignment, GatingRecipe, Recipe
+from exnihilo.schemes import Ones, Scheme, ZeroRow, Zeros
 from exnihilo.schemes.spec import from_text, to_text
 from exnihilo.structure.folding import folded
 from exnihilo.structure.records import Parameter, Role, Structure
@@ -82,7 +85,49 @@ def plan(
     rows = tuple(_row(parameter, assigned) for parameter in structure.parameters)
     require_current(rows, model, live)
     require_openable(structure, rows, live)
-    return Plan(recipe=recipe_text(chosen), model=structure.model, rows=rows)
+    gates = _gates(chosen, structure, model)
+    added = tuple(_gate_row(gate, structure.by_name[gate.parameter], made) for gate, made in gates.items())
+    return Plan(recipe=recipe_text(chosen), model=structure.model, rows=(*rows, *added), gates=tuple(gates))
+
+
+def _gates(recipe: Recipe, structure: Structure, model: nn.Module) -> Mapping[Gate, Assignment]:
+    """What a recipe adds to a model.
+
+    Raises:
+        RecipeError: The model has gates already.
+    """
+    if not isinstance(recipe, GatingRecipe):
+        return {}
+    already = gates_of(model)
+    if already:
+        raise RecipeError(
+            f"{structure.model} is gated already: it has '{next(iter(already))}'"
+            + (f" and {len(already) - 1} more." if len(already) > 1 else "."),
+            context=[f"recipe '{recipe.name}' adds gates of its own"],
+            fix="exnihilo.fuse(model), which folds gates in; then plan anew",
+        )
+    return recipe.gates(structure)
+
+
+def _gate_row(gate: Gate, beside: Parameter, made: Assignment) -> Row:
+    shape, frozen = (gate.channels,), not gate.trains
+    layout = Layout.vector(*shape)
+    scheme = made.scheme if made.scheme is not None else Ones()
+    return Row(
+        parameter=gate.name,
+        role=Role.BRANCH_SCALE if gate.kind == "scale" else Role.BIAS,
+        action="assign",
+        scheme=to_text(scheme),
+        expected_std=scheme.expected_std(layout),
+        reason=made.reason,
+        shape=shape,
+        dtype=beside.dtype,
+        frozen=frozen,
+        layout=layout,
+        fingerprint=fingerprint(gate.name, shape, beside.dtype, None, frozen=frozen),
+        rate=made.rate,
+        decay=made.decay,
+    )
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -191,7 +236,7 @@ def _row(parameter: Parameter, assigned: Mapping[str, Assignment]) -> Row:
         return Row(action="tied", reason=f"the same tensor as {parameter.tied_to}", **facts)
     assignment = assigned[parameter.name]
     if assignment.scheme is None:
-        return Row(action="keep", reason=assignment.reason, **facts)
+        return Row(action="keep", reason=assignment.reason, rate=assignment.rate, decay=assignment.decay, **facts)
     try:
         expected_std = assignment.scheme.expected_std(parameter.layout)
     except LayoutError as error:
@@ -201,4 +246,5 @@ def _row(parameter: Parameter, assigned: Mapping[str, Assignment]) -> Row:
             fix=error.fix,
         ) from None
     scheme = to_text(assignment.scheme)
+    facts |= {"rate": assignment.rate, "decay": assignment.decay}
     return Row(action="assign", scheme=scheme, expected_std=expected_std, reason=assignment.reason, **facts)

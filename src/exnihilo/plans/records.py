@@ -5,11 +5,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from exnihilo.gates.records import Gate
 from exnihilo.layouts import Layout
 from exnihilo.structure.records import Role
 
 # A change of a record's fields raises this number; a file of another version is refused.
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 Action = Literal["assign", "keep", "tied"]
 
@@ -32,6 +33,8 @@ class Row:
         frozen: It had ``requires_grad=False`` when the plan was made: what the recipe chose may rest on it.
         layout: Which dims are out, in and kernel.
         fingerprint: Of name, shape, dtype, tie and ``frozen``: what must be so when the plan is applied.
+        rate: What the recipe multiplies its learning rate by.
+        decay: Weight decay applies to it, as far as the recipe says.
     """
 
     parameter: str
@@ -46,6 +49,8 @@ class Row:
     frozen: bool = False
     layout: Layout
     fingerprint: str
+    rate: float = 1.0
+    decay: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +60,14 @@ class Plan:
     Args:
         recipe: The recipe as it is spelled, such as ``"he"`` or ``"constant(value=0.5)"``.
         model: The model's class.
-        rows: In the model's order.
+        rows: In the model's order; those of gates that the plan adds last.
+        gates: Parameters that ``apply`` adds to the model before it writes, unless they are there.
     """
 
     recipe: str
     model: str
     rows: tuple[Row, ...]
+    gates: tuple[Gate, ...] = ()
 
     @property
     def by_name(self) -> dict[str, Row]:
@@ -123,6 +130,7 @@ class Applied:
         written: In the model's order.
         num_kept: Parameters that were left as they were.
         num_tied: Names that share a tensor with an owner.
+        added: Canonical names of the gates that were added to the model.
     """
 
     plan: str
@@ -132,6 +140,7 @@ class Applied:
     written: tuple[Written, ...]
     num_kept: int
     num_tied: int
+    added: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from exnihilo.plans.text import applied_lines

@@ -8,9 +8,12 @@ from exnihilo.recipes.default import Default
 from exnihilo.recipes.depth_scaled import DepthScaled
 from exnihilo.recipes.gpt2 import GPT2
 from exnihilo.recipes.he import He
+from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
 from exnihilo.recipes.orthogonal import OrthogonalMaps
 from exnihilo.recipes.records import Recipe
+from exnihilo.recipes.rezero import ReZero
+from exnihilo.recipes.skipinit import SkipInit
 from exnihilo.recipes.xavier import Xavier
 from exnihilo.recipes.zero_bias import ZeroBias
 from exnihilo.recipes.zero_head import ZeroHead
@@ -33,6 +36,9 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "zero-residual": ZeroResidual,
     "depth-scaled": DepthScaled,
     "gpt2": GPT2,
+    "rezero": ReZero,
+    "skipinit": SkipInit,
+    "layerscale": LayerScale,
 }
 
 

@@ -1,0 +1,1 @@
+"""Gates: parameters that a recipe adds to a model without touching its code, and folding them in again."""

@@ -1,0 +1,187 @@
+"""Attaching gates to a model: its function stays what it was until a plan writes them.
+
+A gate is a parameter of the module whose output or input it changes, and a hook that reads it there: names of other
+parameters stay, copies and compiled or sharded models work as the module itself does, and a checkpoint of the plain
+model loads with the gate open.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.errors import GateError
+from exnihilo.gates.records import GATE_NAMES, Gate, GateKind
+from exnihilo.structure.names import as_attribute, canonical_names
+
+_NEUTRAL: dict[GateKind, float] = {"scale": 1.0, "shift_in": 0.0, "shift_out": 0.0}
+# Modules whose channels are the second dim of what they give out; of all others it is the last.
+_CHANNELS_SECOND = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
+# What stands behind the module in a parameter's path, also where a parametrization computes it.
+_OWNER = re.compile(r"\.(parametrizations\.[^.]+\.)?[^.]+$")
+
+
+def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
+    """Add gates to a model, open: factors 1 and shifts 0, so that it computes what it did.
+
+    Args:
+        model: Changed in place; its parameters keep their names and values.
+        gates: From a plan.
+
+    Returns:
+        The canonical names of the parameters that were added.
+
+    Raises:
+        GateError: The model has such a gate already, or lacks the module; or a module is shared under several names,
+            or computes elsewhere than in its own forward. Nothing was added.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> attach(model, [Gate(module="0", parameter="0.weight")])
+        ('0.branch_gate',)
+        >>> sorted(model.state_dict())
+        ['0.bias', '0.branch_gate', '0.weight']
+    """
+    found = [(gate, *_place_of(model, gate)) for gate in gates]
+    for gate, module, _ in found:
+        _require_attachable(model, gate, module)
+    for gate, module, weight in found:
+        _add(gate, module, weight)
+    return tuple(gate.name for gate, _, _ in found)
+
+
+def detach(model: nn.Module, gates: Iterable[Gate]) -> None:
+    """Take gates off again, whatever they hold."""
+    for gate in gates:
+        remove(_place_of(model, gate)[0], gate.kind)
+
+
+def remove(module: nn.Module, kind: GateKind) -> None:
+    """Take one gate off its module, with its hooks."""
+    name = GATE_NAMES[kind]
+    module._parameters.pop(name, None)  # pyright: ignore[reportPrivateUsage]  # del would not find a buffer
+    module._buffers.pop(name, None)  # pyright: ignore[reportPrivateUsage]
+    for handles in (module._forward_hooks, module._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
+        for number in [number for number, hook in handles.items() if hook is _HOOKS[kind]]:
+            del handles[number]
+    loading = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
+    for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[kind]]:
+        del loading[number]
+
+
+def gates_of(model: nn.Module) -> dict[str, tuple[nn.Module, GateKind]]:
+    """The gates that a model has, by the name that it gives them: the module, and what they do.
+
+    Example:
+        >>> gates_of(nn.Linear(2, 2))
+        {}
+    """
+    found: dict[str, tuple[nn.Module, GateKind]] = {}
+    for path, module in model.named_modules():
+        for kind, hook in _HOOKS.items():
+            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # pyright: ignore[reportPrivateUsage]
+            if any(one is hook for one in hooks):
+                name = GATE_NAMES[kind]
+                found[f"{path}.{name}" if path else name] = module, kind
+    return found
+
+
+def _place_of(model: nn.Module, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
+    """The module that a gate belongs to, and the parameter that tells it."""
+    paths = [path for path, name in canonical_names(model).items() if name == gate.parameter]
+    if not paths:
+        raise GateError(
+            f"{type(model).__name__} has no parameter '{gate.parameter}' to put a gate behind.",
+            context=["the plan was made for another model"],
+            fix="plan = exnihilo.plan(model, recipe, example=example)",
+        )
+    path = _OWNER.sub("", f".{paths[0]}").removeprefix(".")
+    return model.get_submodule(path), model.get_parameter(paths[0])
+
+
+def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None:
+    name = GATE_NAMES[gate.kind]
+    if hasattr(module, name):
+        raise GateError(
+            f"'{gate.module}' of {type(model).__name__} has '{name}' already: it is gated.",
+            fix="exnihilo.fuse(model), which folds gates in; then plan anew",
+        )
+    names = [path for path, one in model.named_modules(remove_duplicate=False) if one is module]
+    if len(names) > 1:
+        raise GateError(
+            f"'{gate.module}' of {type(model).__name__} is one module under {len(names)} names: {', '.join(names)}.",
+            context=["a gate on it would change all of them"],
+            fix=f"give each place a module of its own: copy.deepcopy({as_attribute(names[0])})",
+        )
+    if any(isinstance(parent, nn.MultiheadAttention) and module is parent.out_proj for parent in model.modules()):
+        raise GateError(
+            f"'{gate.module}' of {type(model).__name__} is never called: nn.MultiheadAttention reads its weight alone.",
+            fix="recipe='zero-residual', which needs no gate",
+        )
+
+
+def _add(gate: Gate, module: nn.Module, like: nn.Parameter) -> None:
+    value = torch.full((gate.channels,), _NEUTRAL[gate.kind], dtype=like.dtype, device=like.device)
+    name = GATE_NAMES[gate.kind]
+    if gate.trains:
+        module.register_parameter(name, nn.Parameter(value))
+    else:
+        module.register_buffer(name, value)
+    if gate.kind == "shift_in":
+        module.register_forward_pre_hook(_HOOKS["shift_in"])
+    else:
+        module.register_forward_hook(_HOOKS[gate.kind])
+    module.register_load_state_dict_pre_hook(_LOADING[gate.kind])
+
+
+# Hooks are functions of the module, with nothing of their own: copies, pickles and compiled models take them along.
+
+
+def along_channels(module: nn.Module, factor: Tensor, output: Tensor) -> Tensor:
+    """A gate's values, shaped to meet a module's output."""
+    if factor.numel() == 1 or not isinstance(module, _CHANNELS_SECOND):
+        return factor
+    return factor.reshape(-1, *[1] * (output.dim() - 2))
+
+
+def _scale(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output * along_channels(module, module.branch_gate, output).to(output.dtype)
+
+
+def _shift_out(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output + module.shift_out.to(output.dtype)
+
+
+def _shift_in(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (args[0] + module.shift_in.to(args[0].dtype), *args[1:])
+
+
+_HOOKS: dict[GateKind, Any] = {"scale": _scale, "shift_in": _shift_in, "shift_out": _shift_out}
+
+
+def _open(kind: GateKind, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
+    """Where a checkpoint of the plain model lacks a gate, it is loaded open: that is what the plain model computes."""
+    name = GATE_NAMES[kind]
+    if any(key.startswith(prefix) for key in state):
+        state.setdefault(prefix + name, torch.full_like(getattr(module, name).detach(), _NEUTRAL[kind]))
+
+
+def _open_scale(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    _open("scale", module, state, prefix)
+
+
+def _open_shift_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    _open("shift_in", module, state, prefix)
+
+
+def _open_shift_out(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    _open("shift_out", module, state, prefix)
+
+
+_LOADING: dict[GateKind, Any] = {"scale": _open_scale, "shift_in": _open_shift_in, "shift_out": _open_shift_out}
