@@ -25,11 +25,13 @@ if _typing.TYPE_CHECKING:
     from exnihilo.layouts import Layout
     from exnihilo.plans.apply import apply, initialize
     from exnihilo.plans.diff import diff
+    from exnihilo.plans.groups import param_groups
     from exnihilo.plans.make import plan
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
     from exnihilo.probes.identity import certify
     from exnihilo.probes.records import Certificate
+    from exnihilo.recipes.mup import mup
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
     from exnihilo.structure.reader import read
@@ -51,7 +53,19 @@ __all__ = [
 ]
 __all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify"]
 __all__ += ["attach", "check", "diff", "fix", "fuse"]
-__all__ += ["from_arrays", "from_file", "gain", "he_normal", "initialize", "lecun_normal", "plan", "read", "recipes"]
+__all__ += [
+    "from_arrays",
+    "from_file",
+    "gain",
+    "he_normal",
+    "initialize",
+    "lecun_normal",
+    "mup",
+    "param_groups",
+    "plan",
+    "read",
+    "recipes",
+]
 __all__ += ["scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
@@ -65,6 +79,7 @@ _homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structu
 _homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
 _homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
 _homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records": ("Diagnosis", "Finding")}
+_homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
 _homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
 

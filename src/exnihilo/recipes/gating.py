@@ -1,5 +1,6 @@
 """Where a residual branch takes a gate: the modules whose output is the branch's own, up to a factor."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from exnihilo.errors import RecipeError
@@ -8,6 +9,7 @@ from exnihilo.recipes.laws import FROZEN, constant, keep, named, owners, require
 from exnihilo.recipes.records import Assignment
 from exnihilo.structure.records import Branch, Structure
 
+_LEAF = re.compile(r"(\.[^.]+\.original\d+|\.[^.]+)$")
 # One sees all of what stands in the way, and not the same thing a hundred times.
 _SHOWN = 3
 
@@ -69,7 +71,7 @@ def gates_on(
             continue
         for name in branch.outputs:
             size = _channels(structure, name) if channels else 1
-            made[Gate(module=name.rpartition(".")[0], parameter=name, channels=size)] = value(branch)
+            made[Gate(module=module_of(name), parameter=name, channels=size)] = value(branch)
     if refused:
         reasons: dict[str, list[str]] = {}
         for name, why in refused.items():
@@ -83,9 +85,22 @@ def gates_on(
     return made
 
 
+def module_of(parameter: str) -> str:
+    """The path of the module that a parameter belongs to, also where its weight is computed from it.
+
+    Example:
+        >>> module_of("blocks.0.last.weight"), module_of("blocks.0.last.weight.original0")
+        ('blocks.0.last', 'blocks.0.last')
+    """
+    return _LEAF.sub("", f".{parameter}").removeprefix(".")
+
+
 def _channels(structure: Structure, name: str) -> int:
+    """Of what the module gives out: all groups' outputs, which only a transposed weight keeps apart."""
     layout = structure.by_name[name].layout
-    return layout.out_units if layout.in_dims else layout.numel
+    if not layout.in_dims:
+        return layout.numel
+    return layout.out_units * (layout.groups if layout.kind == "conv_transpose" else 1)
 
 
 def _why_not(structure: Structure, branch: Branch) -> str | None:

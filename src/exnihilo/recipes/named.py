@@ -6,10 +6,12 @@ from dataclasses import is_dataclass
 from exnihilo.recipes.constant import AllConstant
 from exnihilo.recipes.default import Default
 from exnihilo.recipes.depth_scaled import DepthScaled
+from exnihilo.recipes.fixup import Fixup
 from exnihilo.recipes.gpt2 import GPT2
 from exnihilo.recipes.he import He
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
+from exnihilo.recipes.mup import MuP
 from exnihilo.recipes.orthogonal import OrthogonalMaps
 from exnihilo.recipes.records import Recipe
 from exnihilo.recipes.rezero import ReZero
@@ -39,6 +41,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "rezero": ReZero,
     "skipinit": SkipInit,
     "layerscale": LayerScale,
+    "fixup": Fixup,
 }
 
 
@@ -63,6 +66,8 @@ def recipe_text(recipe: Recipe) -> str:
         >>> recipe_text(AllConstant(value=0.5)), recipe_text(AllConstant())
         ('constant(value=0.5)', 'constant')
     """
+    if isinstance(recipe, MuP):
+        return recipe.spelled
     return f"{recipe.name}{options_text(recipe) if is_dataclass(recipe) else ''}"
 
 

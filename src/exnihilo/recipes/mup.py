@@ -1,0 +1,160 @@
+"""Widths that share one learning rate: the maximal update parametrization."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from exnihilo.errors import InvalidValueError, RecipeError
+from exnihilo.recipes.laws import by_role, map_words, named
+from exnihilo.recipes.records import Assignment
+from exnihilo.schemes import Scheme, Zeros, lecun_normal, scaled
+from exnihilo.structure.records import Parameter, Role, Structure
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Fans = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuP:
+    """Initial values and learning rates by how much wider a model is than its base, for Adam and its like.
+
+    Rule:
+        A map whose fan-in is ``m`` times that of the base: hidden maps have variance ``1 / fan_in`` and the rate
+        ``1 / m``; the head zero, or standard deviation ``1 / (m sqrt(base fan_in))``, and the rate ``1 / m``; maps of
+        inputs whose size does not grow, embeddings, biases and norms are as in the base, with the rate 1.
+
+    Promise:
+        Activations and their changes by one step of Adam have a size that does not depend on the width, so that the
+        best learning rate of the base is that of the model.
+
+    Fails when:
+        The base has other maps, or another depth: refused. The head shares its tensor with an embedding, which wants
+        another rate and size: refused too. Attention divides its scores by the root of the
+        head's width and heads grow: keep the width of a head and take more of them. The optimizer is SGD: its rates
+        are others.
+
+    Args:
+        base: Name and fan-in of each map of the base, as ``mup(base_model, example)`` reads them.
+        zero_head: The head starts at zero. Default True, as the authors recommend: widths then start from one function.
+        zero_query: The queries start at zero, too. Default False.
+
+    Raises:
+        InvalidValueError: ``base`` is empty.
+        RecipeError: On ``assign``: the base is of another architecture.
+
+    Example:
+        >>> MuP(base=(("0.weight", 4), ("2.weight", 8))).zero_head
+        True
+
+    References:
+        Yang, Hu, Babuschkin, Sidor, Liu, Farhi, Ryder, Pachocki, Chen, Gao (2022), Tensor Programs V: Tuning Large
+        Neural Networks via Zero-Shot Hyperparameter Transfer, tables 3 and 8, appendix D.2.
+    """
+
+    name: ClassVar[str] = "mup"
+    base: tuple[Fans, ...]
+    zero_head: bool = True
+    zero_query: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.base:
+            raise InvalidValueError(
+                "mup.base is empty; it must name the maps of a base model with their fans.",
+                fix="recipe = exnihilo.mup(base_model, example)",
+            )
+
+    @property
+    def spelled(self) -> str:
+        """Its text in a plan, without the base, which has as many entries as the model has maps."""
+        options = [f"zero_head={str(self.zero_head).lower()}"] if not self.zero_head else []
+        options += ["zero_query=true"] if self.zero_query else []
+        return f"{self.name}({', '.join(options)})" if options else self.name
+
+    @classmethod
+    def of(cls, base: Structure, *, zero_head: bool = True, zero_query: bool = False) -> "MuP":
+        """The recipe with a base model's structure."""
+        return cls(base=fans_of(base), zero_head=zero_head, zero_query=zero_query)
+
+    def assign(self, structure: Structure) -> Mapping[str, Assignment]:
+        """By role and by the growth of each map."""
+        _require_untied(structure)
+        growth = self._growth(structure)
+        return by_role(structure, lambda parameter: self._law(parameter, growth[parameter.name]))
+
+    def _law(self, parameter: Parameter, growth: float) -> Assignment:
+        words = map_words(parameter)
+        grows = f"{growth:.4g} times as wide as in the base"
+        if parameter.role is Role.HEAD:
+            scheme: Scheme = Zeros() if self.zero_head else scaled(lecun_normal(), growth**-0.5)
+            return Assignment(scheme=scheme, reason=f"the head, {grows}", rate=1.0 / growth)
+        if parameter.role is Role.QUERY and self.zero_query:
+            return Assignment(scheme=Zeros(), reason=f"queries start at zero; {grows}", rate=1.0 / growth)
+        return Assignment(scheme=lecun_normal(), reason=f"{words}, {grows}", rate=1.0 / growth)
+
+    def _growth(self, structure: Structure) -> Mapping[str, float]:
+        """By how much each map is wider than in the base.
+
+        Raises:
+            RecipeError: The base has other maps.
+        """
+        known, mine = dict(self.base), dict(fans_of(structure))
+        differing = [name for name in {**known, **mine} if name not in known or name not in mine]
+        if differing:
+            raise RecipeError(
+                f"The base of recipe 'mup' is no {structure.model} of another width: {len(differing)} maps differ.",
+                context=[
+                    named(differing, 3),
+                    "each is in one of the two alone; base and model may differ in their widths, and in nothing else",
+                ],
+                fix="recipe = exnihilo.mup(type(model)(smaller_config), example)",
+            )
+        return {name: fan / known[name] for name, fan in mine.items()}
+
+
+def fans_of(structure: Structure) -> tuple[Fans, ...]:
+    """Each map by name, with how much it sums up; an embedding's row is looked up, and sums up nothing."""
+    found: list[Fans] = []
+    for parameter in structure.parameters:
+        if parameter.layout.in_dims and parameter.role not in {Role.EMBEDDING, Role.POSITION}:
+            found.append((parameter.name, parameter.layout.fan_in))
+    return tuple(found)
+
+
+def _require_untied(structure: Structure) -> None:
+    tied = [p.name for p in structure.parameters if p.tied_to is not None and p.role is Role.EMBEDDING]
+    if tied:
+        raise RecipeError(
+            f"'{tied[0]}' of {structure.model} shares its tensor with an embedding.",
+            context=["muP gives an embedding and a head that grows other sizes and rates"],
+            fix="config.tie_word_embeddings = False, or give the head a weight of its own",
+        )
+
+
+def mup(base_model: "nn.Module", example: Any, *, zero_head: bool = True, zero_query: bool = False) -> MuP:
+    """The recipe whose widths grow from those of a base model.
+
+    Args:
+        base_model: The same architecture as narrow as it was tuned; on the meta device it takes no memory.
+        example: What it is called with, for ``read``.
+        zero_head: The head starts at zero. Default True.
+        zero_query: The queries start at zero, too. Default False.
+
+    Raises:
+        ReadError: The base cannot be read on the example.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from exnihilo import plan
+        >>> def net(width):
+        ...     hidden = nn.Linear(width, width), nn.ReLU()
+        ...     return nn.Sequential(nn.Linear(4, width), nn.ReLU(), *hidden, nn.Linear(width, 2))
+        >>> made = plan(net(64), mup(net(16), torch.zeros(1, 4)), example=torch.zeros(1, 4))
+        >>> [(row.parameter, row.rate) for row in made.rows if row.parameter.endswith("weight")]
+        [('0.weight', 1.0), ('2.weight', 0.25), ('4.weight', 0.25)]
+    """
+    from exnihilo.structure.reader import read  # only who reads a model pays for the import
+
+    return MuP.of(read(base_model, example), zero_head=zero_head, zero_query=zero_query)
