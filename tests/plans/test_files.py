@@ -82,7 +82,10 @@ BROKEN = {
     "no JSON": ("{", "it is no JSON"),
     "another thing": ("[1, 2]", "its version is None"),
     "another version": (edited(["version"], 99), "its version is 99"),
-    "a version that only equals it": (edited(["version"], float(PLAN_VERSION)), f"its version is {float(PLAN_VERSION)}"),
+    "a version that only equals it": (
+        edited(["version"], float(PLAN_VERSION)),
+        f"its version is {float(PLAN_VERSION)}",
+    ),
     "a version of true": (edited(["version"], True), "its version is True"),
     "a number too large": (edited(["rows", 0, "expected_std"], 10**400), "a number in it is too large"),
     "a size too large": (edited(["rows", 0, "shape", 0], 10**400), "has shape"),
