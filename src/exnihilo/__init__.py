@@ -37,36 +37,11 @@ if _typing.TYPE_CHECKING:
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = [
-    "Applied",
-    "Certificate",
-    "Diagnosis",
-    "Finding",
-    "Key",
-    "Layout",
-    "Network",
-    "Optimizer",
-    "Outcome",
-    "Plan",
-    "Role",
-    "Run",
-]
-__all__ += ["RunRecord", "Start", "Structure", "Study", "Task", "Verdict", "__version__", "apply", "certify"]
-__all__ += ["attach", "check", "diff", "fix", "fuse"]
-__all__ += [
-    "from_arrays",
-    "from_file",
-    "gain",
-    "he_normal",
-    "initialize",
-    "lecun_normal",
-    "mup",
-    "param_groups",
-    "plan",
-    "read",
-    "recipes",
-]
-__all__ += ["scheme_named", "study", "survived", "xavier_normal"]
+__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Network", "Optimizer"]
+__all__ += ["Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task", "Verdict"]
+__all__ += ["__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
+__all__ += ["fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan", "read"]
+__all__ += ["recipes", "scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {

@@ -1,13 +1,13 @@
-"""Only plans/apply.py writes parameters of a model that it did not make itself."""
+"""Only plans/apply.py writes parameters of a model that it did not make itself, and fuse what it folds into them."""
 
 import ast
 
 import imports
 import pytest
 
-# What may write: apply, and the rooms whose tensors are their own. The lab trains buffers that it made; fills and
+# What may write: apply, fuse, and the rooms whose tensors are their own. The lab trains buffers that it made; fills and
 # schemes fill tensors before they return them; the structure and the probes work on copies.
-WRITERS = {"exnihilo.plans.apply"}
+WRITERS = {"exnihilo.plans.apply", "exnihilo.gates.fuse"}
 OWN_TENSORS = {"lab", "claims", "fills", "schemes"}
 
 # What else is written in place, and is no parameter: a random number that a run of the reader made.
