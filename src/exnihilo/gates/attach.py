@@ -38,8 +38,8 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         The canonical names of the parameters that were added.
 
     Raises:
-        GateError: The model has such a gate already, or lacks the module; or a module is shared under several names,
-            or computes elsewhere than in its own forward. Nothing was added.
+        GateError: The model has such a gate already, or lacks the module; or a module is shared under several names.
+            Nothing was added.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -52,27 +52,34 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
     for gate, module, _ in found:
         _require_attachable(model, gate, module)
     for gate, module, weight in found:
-        _add(gate, module, weight)
+        _add(model, gate, module, weight)
     return tuple(gate.name for gate, _, _ in found)
 
 
 def detach(model: nn.Module, gates: Iterable[Gate]) -> None:
     """Take gates off again, whatever they hold."""
     for gate in gates:
-        remove(_place_of(model, gate)[0], gate.kind)
+        remove(model, _place_of(model, gate)[0], gate.kind)
 
 
-def remove(module: nn.Module, kind: GateKind) -> None:
+def remove(model: nn.Module, module: nn.Module, kind: GateKind) -> None:
     """Take one gate off its module, with its hooks."""
     name = GATE_NAMES[kind]
+    attention = _attention_of(model, module)
+    if attention is not None and kind == "scale":
+        _unhook(attention._forward_hooks, _scale_attention)  # pyright: ignore[reportPrivateUsage]
     module._parameters.pop(name, None)  # pyright: ignore[reportPrivateUsage]  # del would not find a buffer
     module._buffers.pop(name, None)  # pyright: ignore[reportPrivateUsage]
-    for handles in (module._forward_hooks, module._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
-        for number in [number for number, hook in handles.items() if hook is _HOOKS[kind]]:
-            del handles[number]
+    for hooks in (module._forward_hooks, module._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
+        _unhook(hooks, _HOOKS[kind])
     loading = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
     for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[kind]]:
         del loading[number]
+
+
+def _unhook(hooks: dict[int, Any], hook: Any) -> None:
+    for number in [number for number, one in hooks.items() if one is hook]:
+        del hooks[number]
 
 
 def gates_of(model: nn.Module) -> dict[str, tuple[nn.Module, GateKind]]:
@@ -84,11 +91,13 @@ def gates_of(model: nn.Module) -> dict[str, tuple[nn.Module, GateKind]]:
     """
     found: dict[str, tuple[nn.Module, GateKind]] = {}
     for path, module in model.named_modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # pyright: ignore[reportPrivateUsage]
+        prefix = f"{path}." if path else ""
         for kind, hook in _HOOKS.items():
-            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # pyright: ignore[reportPrivateUsage]
             if any(one is hook for one in hooks):
-                name = GATE_NAMES[kind]
-                found[f"{path}.{name}" if path else name] = module, kind
+                found[prefix + GATE_NAMES[kind]] = module, kind
+        if any(one is _scale_attention for one in hooks):
+            found[f"{prefix}out_proj.{GATE_NAMES['scale']}"] = module.get_submodule("out_proj"), "scale"
     return found
 
 
@@ -119,25 +128,29 @@ def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None
             context=["a gate on it would change all of them"],
             fix=f"give each place a module of its own: copy.deepcopy({as_attribute(names[0])})",
         )
-    if any(isinstance(parent, nn.MultiheadAttention) and module is parent.out_proj for parent in model.modules()):
-        raise GateError(
-            f"'{gate.module}' of {type(model).__name__} is never called: nn.MultiheadAttention reads its weight alone.",
-            fix="recipe='zero-residual', which needs no gate",
-        )
 
 
-def _add(gate: Gate, module: nn.Module, like: nn.Parameter) -> None:
+def _add(model: nn.Module, gate: Gate, module: nn.Module, like: nn.Parameter) -> None:
     value = torch.full((gate.channels,), _NEUTRAL[gate.kind], dtype=like.dtype, device=like.device)
     name = GATE_NAMES[gate.kind]
     if gate.trains:
         module.register_parameter(name, nn.Parameter(value))
     else:
         module.register_buffer(name, value)
-    if gate.kind == "shift_in":
+    attention = _attention_of(model, module)
+    if attention is not None and gate.kind == "scale":
+        attention.register_forward_hook(_scale_attention)
+    elif gate.kind == "shift_in":
         module.register_forward_pre_hook(_HOOKS["shift_in"])
     else:
         module.register_forward_hook(_HOOKS[gate.kind])
     module.register_load_state_dict_pre_hook(_LOADING[gate.kind])
+
+
+def _attention_of(model: nn.Module, module: nn.Module) -> nn.Module | None:
+    """The attention that reads a map's weight without calling it, and gives out what the map makes; else None."""
+    attentions = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
+    return next((attention for attention in attentions if attention.out_proj is module), None)
 
 
 # Hooks are functions of the module, with nothing of their own: copies, pickles and compiled models take them along.
@@ -152,6 +165,10 @@ def along_channels(module: nn.Module, factor: Tensor, output: Tensor) -> Tensor:
 
 def _scale(module: Any, _args: Any, output: Tensor) -> Tensor:
     return output * along_channels(module, module.branch_gate, output).to(output.dtype)
+
+
+def _scale_attention(module: Any, _args: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (output[0] * module.out_proj.branch_gate.to(output[0].dtype), *output[1:])
 
 
 def _shift_out(module: Any, _args: Any, output: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def fuse(model: nn.Module) -> Fused:
                 continue
             with torch.no_grad():
                 _FOLDS[kind](module, getattr(module, GATE_NAMES[kind]))
-            remove(module, kind)
+            remove(model, module, kind)
             folded.append(name)
     return Fused(folded=tuple(folded), left=tuple(left))
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from exnihilo.errors import RecipeError, UnknownNameError
+from exnihilo.errors import UnknownNameError
 from exnihilo.gates.records import Gate
 from exnihilo.recipes.gating import gates_on, module_of, value_of
 from exnihilo.recipes.he import He
-from exnihilo.recipes.laws import named, require_branches
+from exnihilo.recipes.laws import require_branches
+from exnihilo.recipes.layers import require_no_norms
 from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Scheme, Zeros, scaled
 from exnihilo.structure.records import Branch, Parameter, Role, Structure
@@ -16,7 +17,6 @@ from exnihilo.structure.records import Branch, Parameter, Role, Structure
 Mode = Literal["fan_in", "fan_out"]
 # The authors' code trains the added numbers at a tenth of the rate.
 _RATE = 0.1
-_NORMS = frozenset({Role.NORM_SCALE, Role.NORM_SHIFT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Fixup:
     def assign(self, structure: Structure) -> Mapping[str, Assignment]:
         """He's law, scaled on branches, and zeros."""
         require_branches(structure, self.name)
-        _require_no_norms(structure)
+        require_no_norms(structure, self.name)
         by_name = structure.by_name
         assigned = dict(He(mode=self.mode).assign(structure))
         depth = len(structure.branches)
@@ -101,16 +101,6 @@ class Fixup:
         )
         # A factor acts before what is added behind it, so it is attached first.
         return {**scales, **made}
-
-
-def _require_no_norms(structure: Structure) -> None:
-    norms = [p.name for p in structure.parameters if p.role in _NORMS and p.used]
-    if norms:
-        raise RecipeError(
-            f"Recipe 'fixup' is for networks without norms; {structure.model} has {len(norms)} parameters of norms.",
-            context=[f"{named(norms, 3)}: a norm undoes the scaling of what is in front of it"],
-            fix='recipe="zero-residual", or take the norms out: setattr(parent, name, nn.Identity())',
-        )
 
 
 def _maps(structure: Structure, branch: Branch) -> list[str]:

@@ -48,7 +48,13 @@ def rest_kept(structure: Structure, assigned: Mapping[str, Assignment]) -> dict[
 
 
 def gates_on(
-    structure: Structure, recipe: str, branches: list[Branch], value: Callable[[Branch], Assignment], *, channels: bool
+    structure: Structure,
+    recipe: str,
+    branches: list[Branch],
+    value: Callable[[Branch], Assignment],
+    *,
+    channels: bool = False,
+    trains: bool = True,
 ) -> dict[Gate, Assignment]:
     """A gate for each branch without a scale of its own: one for each path that ends it.
 
@@ -57,7 +63,8 @@ def gates_on(
         recipe: Its name, for errors.
         branches: Those that need one.
         value: The law of a branch's gate.
-        channels: One factor for each channel, instead of one number.
+        channels: One factor for each channel, instead of one number. Default False.
+        trains: The gates are trained. Default True; else they are constants.
 
     Raises:
         RecipeError: A branch has no place for a gate; it says why.
@@ -71,7 +78,8 @@ def gates_on(
             continue
         for name in branch.outputs:
             size = _channels(structure, name) if channels else 1
-            made[Gate(module=module_of(name), parameter=name, channels=size)] = value(branch)
+            gate = Gate(module=module_of(name), parameter=name, channels=size, trains=trains)
+            made[gate] = value(branch)
     if refused:
         reasons: dict[str, list[str]] = {}
         for name, why in refused.items():

@@ -3,19 +3,29 @@
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 
+from exnihilo.recipes.adaln_zero import AdaLNZero
+from exnihilo.recipes.admin import Admin
 from exnihilo.recipes.constant import AllConstant
+from exnihilo.recipes.deepnorm import DeepNorm
 from exnihilo.recipes.default import Default
+from exnihilo.recipes.delta_orthogonal import DeltaOrthogonalMaps
 from exnihilo.recipes.depth_scaled import DepthScaled
 from exnihilo.recipes.fixup import Fixup
 from exnihilo.recipes.gpt2 import GPT2
 from exnihilo.recipes.he import He
+from exnihilo.recipes.identity_hadamard import IdentityHadamard
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
 from exnihilo.recipes.mup import MuP
 from exnihilo.recipes.orthogonal import OrthogonalMaps
+from exnihilo.recipes.prior_bias import PriorBias
 from exnihilo.recipes.records import Recipe
+from exnihilo.recipes.recurrent import Recurrent
 from exnihilo.recipes.rezero import ReZero
+from exnihilo.recipes.siren import Siren
 from exnihilo.recipes.skipinit import SkipInit
+from exnihilo.recipes.sub_ln import SubLN
+from exnihilo.recipes.t_fixup import TFixup
 from exnihilo.recipes.xavier import Xavier
 from exnihilo.recipes.zero_bias import ZeroBias
 from exnihilo.recipes.zero_head import ZeroHead
@@ -42,6 +52,16 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "skipinit": SkipInit,
     "layerscale": LayerScale,
     "fixup": Fixup,
+    "t-fixup": TFixup,
+    "deepnorm": DeepNorm,
+    "sub-ln": SubLN,
+    "adaln-zero": AdaLNZero,
+    "identity-hadamard": IdentityHadamard,
+    "delta-orthogonal": DeltaOrthogonalMaps,
+    "siren": Siren,
+    "recurrent": Recurrent,
+    "admin": Admin,
+    "prior-bias": PriorBias,
 }
 
 

@@ -74,10 +74,15 @@ class ZeroHead:
         return {
             **{parameter.name: keep("not of a head") for parameter in owners(structure)},
             **{name: Assignment(scheme=Zeros(), reason="a head: the output ignores the input") for name in weights},
-            **self._biases(structure, biases),
+            **self.biases(structure, biases),
         }
 
-    def _biases(self, structure: Structure, biases: Iterable[Parameter]) -> dict[str, Assignment]:
+    def biases(self, structure: Structure, biases: Iterable[Parameter]) -> dict[str, Assignment]:
+        """The log of the prior for each bias that it fits, else zero.
+
+        Raises:
+            RecipeError: It fits none.
+        """
         if self.class_prior is None:
             return {bias.name: Assignment(scheme=Zeros(), reason="equal classes") for bias in biases}
         size = len(self.class_prior) if isinstance(self.class_prior, tuple) else None

@@ -1,8 +1,10 @@
 """Schemes: laws for the values of one tensor, each with a promise that can be tested."""
 
 from exnihilo.schemes.activations import ACTIVATIONS, Activation, activation_from_text, activation_named
+from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.gains import gain
+from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity
 from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
@@ -25,6 +27,7 @@ from exnihilo.schemes.variance_scaling import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.weighted import Weighted
 from exnihilo.schemes.zero_row import ZeroRow
 
 glorot_normal = xavier_normal
@@ -32,12 +35,14 @@ glorot_uniform = xavier_uniform
 kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
-__all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Identity"]
+__all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Hadamard"]
+__all__ += ["Chrono", "Identity"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sliced", "Sparse", "TorchDefault", "TruncatedNormal"]
 __all__ += [
     "Uniform",
     "Values",
     "VarianceScaling",
+    "Weighted",
     "ZeroRow",
     "Zeros",
     "activation_from_text",

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from exnihilo.errors import UnknownNameError
+from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
@@ -24,6 +26,7 @@ from exnihilo.schemes.variance_scaling import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.weighted import Weighted
 from exnihilo.schemes.zero_row import ZeroRow
 
 SCHEMES: Mapping[str, Callable[[], Scheme]] = {
@@ -43,12 +46,15 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "orthogonal": Orthogonal,
     "delta_orthogonal": DeltaOrthogonal,
     "identity": Identity,
+    "hadamard": Hadamard,
     "dirac": Dirac,
+    "chrono": Chrono,
     "sliced": Sliced,
     "sparse": Sparse,
     "noisy": Noisy,
     "torch_default": TorchDefault,
     "values": Values,
+    "weighted": Weighted,
     "zero_row": ZeroRow,
 }
 

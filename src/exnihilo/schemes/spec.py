@@ -151,6 +151,8 @@ def _value(node: ast.expr, hint: Any, name: str, option: str) -> object:
     for kind in allowed:
         if isinstance(value, int | float) and not isinstance(value, bool) and kind is float:
             return float(value)
+        if kind is bool and value in ("true", "false"):
+            return value == "true"
         if get_origin(kind) is tuple and isinstance(value, tuple):
             return tuple(map(float, cast("tuple[float, ...]", value)))
         if (get_origin(kind) is Literal and isinstance(value, str)) or kind is type(value):
@@ -167,7 +169,12 @@ def _kind(hint: Any) -> tuple[str, str]:
         return f"one of {', '.join(get_args(hint))}", get_args(hint)[0]
     if get_origin(hint) is tuple:
         return "numbers in parentheses", "(0.9, 0.1)"
-    return {float: ("a number", "0.5"), int: ("a whole number", "2"), NoneType: ("None", "None")}[hint]
+    return {
+        float: ("a number", "0.5"),
+        int: ("a whole number", "2"),
+        bool: ("true or false", "true"),
+        NoneType: ("None", "None"),
+    }[hint]
 
 
 def _plain(node: ast.expr) -> object:
