@@ -41,3 +41,8 @@ def state(model):
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+# What has no place in such a model: it has norms in front, a tied head, and no attention, kernel, sine or recurrence.
+REFUSING = {"zero-head", "fixup", "t-fixup", "deepnorm", "sub-ln", "admin", "adaln-zero", "delta-orthogonal"}
+REFUSING |= {"siren", "recurrent", "prior-bias"}

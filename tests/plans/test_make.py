@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from planned_models import TOKENS, Net, same, state
+from planned_models import REFUSING, TOKENS, Net, same, state
 from torch import nn
 
 import exnihilo as xn
-from exnihilo.errors import InvalidValueError, LayoutError, ReadError, StalePlanError, UnknownNameError
+from exnihilo.errors import InvalidValueError, LayoutError, ReadError, RecipeError, StalePlanError, UnknownNameError
 from exnihilo.plans.live import live_parameters
 from exnihilo.recipes.default import Default
 from exnihilo.recipes.he import He
@@ -25,7 +25,7 @@ def planned(structure, recipe="default", **options):
     return xn.plan(Net(), recipe, structure=structure, **options)
 
 
-@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"zero-head", "fixup"}))  # its head is tied, and it has norms
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - REFUSING))
 def test_every_parameter_has_exactly_one_row_and_nothing_is_written(recipe):
     model = Net()
     before = state(model)
@@ -36,6 +36,13 @@ def test_every_parameter_has_exactly_one_row_and_nothing_is_written(recipe):
     assert plan.by_name["head.weight"].action == "tied"
     assert plan.by_name["head.weight"].tied_to == "embed.weight"
     assert same(before, state(model))
+
+
+@pytest.mark.parametrize("recipe", sorted(REFUSING))
+def test_recipes_without_a_place_refuse_and_say_what_to_do(recipe):
+    with pytest.raises(RecipeError) as caught:
+        xn.plan(Net(), recipe, example=TOKENS)
+    assert caught.value.fix
 
 
 def test_a_row_says_what_its_scheme_promises(structure):

@@ -72,8 +72,8 @@ HEALTHY = {
     "a zero head": (gated.zero_head, 4, 4),
     "LoRA": (gated.lora, 4, 4),
     "adaLN-Zero": (gated.dit, 5, 6),
-    "attention with the bias of a key": (lambda: gated.Case(closed.Attention(), closed.tokens(), CRITERION), 2, 2),
-    "a bias before batch norm": (closed.bias_before_batch_norm, 2, 2),
+    "attention with the bias of a key": (lambda: gated.Case(closed.Attention(), closed.tokens(), CRITERION), 3, 2),
+    "a bias before batch norm": (closed.bias_before_batch_norm, 3, 2),
     "words that the batch lacks": (closed.absent_words, 2, 2),
 }
 

@@ -8,6 +8,7 @@ from exnihilo.checks.rules import (
     below_resolution,
     dead_region,
     dead_units,
+    decayed_gates,
     detached,
     double_softmax,
     entropy_collapse,
@@ -23,6 +24,7 @@ from exnihilo.checks.rules import (
     rank_collapse,
     router_balance,
     saturated,
+    slowed_zeros,
     stuck_saddle,
     twin_units,
     uninitialized,
@@ -53,10 +55,16 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (initial_loss.CODE, initial_loss.rule),
     (learning_rate.CODE, learning_rate.rule),
     (below_resolution.CODE, below_resolution.rule),
+    (decayed_gates.CODE, decayed_gates.rule),
+    (slowed_zeros.CODE, slowed_zeros.rule),
     (unused.CODE, unused.rule),
     (padding_row.CODE, padding_row.rule),
     (opens_later.CODE, opens_later.rule),
 )
+
+
+# What only an optimizer can be asked.
+OF_THE_OPTIMIZER = frozenset({learning_rate.CODE, below_resolution.CODE, decayed_gates.CODE, slowed_zeros.CODE})
 
 
 def findings_of(measured: Measured) -> tuple[Finding, ...]:

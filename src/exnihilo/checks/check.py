@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from exnihilo.checks.catalog import RULES, findings_of
+from exnihilo.checks.catalog import OF_THE_OPTIMIZER, RULES, findings_of
 from exnihilo.checks.measured import Measured
 from exnihilo.checks.measuring import measure
 from exnihilo.checks.records import Diagnosis, Facts, Finding, Severity, Stage
@@ -107,10 +107,9 @@ def check(
 
 def _looked(code: str, measured: Measured) -> bool:
     """Whether a rule had something to look at."""
-    needs = {"learning-rate": measured.update, "below-resolution": measured.update}
     if code == "uninitialized":
         return measured.constructed
-    return code not in needs or needs[code] is not None
+    return code not in OF_THE_OPTIMIZER or measured.update is not None
 
 
 def _require_options(optimizer: object, factory: object) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from exnihilo.errors import ExnihiloError
 from exnihilo.probes.batches import num_samples_of
+from exnihilo.probes.effects import that_cancel, without_effect
 from exnihilo.probes.explained import explained
 from exnihilo.probes.finite import not_finite
 from exnihilo.probes.openings import (
@@ -25,21 +26,15 @@ from exnihilo.probes.openings import (
     judged_pass,
     removed_share,
     root_mean_square,
-    size_of,
     spread,
     units_of,
 )
+from exnihilo.probes.other_values import fresh_values, noised
 from exnihilo.probes.question import Question
-from exnihilo.probes.records import Fate, Learning, Opening, Part
+from exnihilo.probes.records import FATE_CODES, FATES, Fate, Learning, Opening, Part
 from exnihilo.probes.symmetry import twins_of
 from exnihilo.probes.trial import Trial, cast, first_evaluation
 
-# A saddle is left by any noise, however small; a dead region, or the samples of another expert, only at their border.
-_NOISE = {torch.float64: 1e-6, torch.float32: 1e-2}
-_FATES: tuple[Fate, ...] = ("opens", "stuck", "dead", "invariant", "detached", "unused", "undecided")
-_CODE = {fate: number for number, fate in enumerate(_FATES)}
-# Each parameter that no gradient reaches costs a pass; of more than these all are taken for cut off.
-_MAX_CUT = 64
 # Elements above which a copy in float64 would not fit beside a model: rounding is then judged in float32.
 _LARGEST = 4 * 10**8
 
@@ -77,7 +72,7 @@ def learning_of(
         num_samples = num_samples_of(question.batch) if confirmed else decided.num_samples
     else:
         fates = {name: _plain_fates(trial, chain, name) for name in chain.opened}
-    fates = _without_effect(trial, fates)
+    fates = that_cancel(trial, chain, without_effect(trial, fates))
     widths = twins_of(make, trial, chain)
     start = trial.start()
     return Learning(
@@ -138,30 +133,6 @@ def _whole_not_finite(make: Callable[..., Trial], trial: Trial) -> Learning | No
     )
 
 
-def _without_effect(trial: Trial, fates: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The fates, where what no gradient reaches is told apart from what the loss does not depend on.
-
-    A bias that vanishes when the model's output is differentiated, as in losses of an energy's gradient, is read by the
-    model and cut off from the loss; other values leave the loss as it is, bit for bit.
-    """
-    cut = [name for name, fate in fates.items() if bool((fate == _CODE["detached"]).all())]
-    if not cut or len(cut) > _MAX_CUT:
-        return fates
-    values, start = trial.values(), trial.start()
-    try:
-        base = fresh_values(trial, start, 0)  # a zero elsewhere must not hide it
-        trial.set(base)
-        loss = trial.evaluate().loss.detach()
-        for name in cut:
-            trial.set({name: _fresh(name, start[name], units_of(trial, name), 1)})
-            if bool(trial.evaluate().loss.detach() == loss):
-                fates = {**fates, name: torch.full_like(fates[name], _CODE["invariant"])}
-            trial.set({name: base[name]})
-    finally:
-        trial.set(values)
-    return fates
-
-
 def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
     """What becomes of each unit of a parameter that is no dead end as a whole, by what the steps showed.
 
@@ -170,10 +141,10 @@ def _plain_fates(trial: Trial, chain: Chain, name: str) -> Tensor:
     zeros, and what cancels in a sum leaves its rounding.
     """
     steps = chain.opened[name]
-    opened, dead, removed = (torch.full_like(steps, _CODE[fate]) for fate in ("opens", "dead", "invariant"))
+    opened, dead, removed = (torch.full_like(steps, FATE_CODES[fate]) for fate in ("opens", "dead", "invariant"))
     away = _away(trial, chain, name)
     if away is not None:
-        return torch.where(steps > 0, opened, _CODE[away])
+        return torch.where(steps > 0, opened, FATE_CODES[away])
     rounding = torch.stack([(v == RESIDUE) | (v == UNDECIDED) for v in (m.verdicts[name] for m in chain.passes)]).any(0)
     least = removed_share(trial.promoting.uses.get(name))
     mostly = float(rounding[steps == 0].float().mean()) >= least if bool((steps == 0).any()) else False
@@ -198,7 +169,9 @@ def _is_grave(trial: Trial, chain: Chain, name: str) -> bool:
     closed = chain.opened[name] == 0
     if _away(trial, chain, name) is not None:
         return False
-    if trial.promoting.uses.get(name) == "shift" and bool((_plain_fates(trial, chain, name) != _CODE["dead"]).all()):
+    if trial.promoting.uses.get(name) == "shift" and bool(
+        (_plain_fates(trial, chain, name) != FATE_CODES["dead"]).all()
+    ):
         return False
     if bool(closed.all()):
         return True
@@ -278,7 +251,7 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     start = trial.start()
     # A saddle stays one after the steps. What noise frees before them alone lies at a kink, and its fate is not told.
     noisy_start, noisy = (
-        _pass_at(trial, {name: _noisy(name, cast(trial.dtype, value)) for name, value in values.items()})
+        _pass_at(trial, {name: noised(name, cast(trial.dtype, value)) for name, value in values.items()})
         for values in (start, chain.values)
     )
     used = frozenset(trial.promoting.used)
@@ -293,16 +266,16 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
     for name, steps in chain.opened.items():
         if name not in reached or name not in used or _away(trial, chain, name) == "unused":
             away: Fate = "detached" if name not in reached and name in used else "unused"
-            fates[name] = torch.where(steps > 0, torch.full_like(steps, _CODE["opens"]), _CODE[away])
+            fates[name] = torch.where(steps > 0, torch.full_like(steps, FATE_CODES["opens"]), FATE_CODES[away])
             continue
-        fate = torch.full_like(steps, _CODE["invariant"])
+        fate = torch.full_like(steps, FATE_CODES["invariant"])
         hidden = torch.stack([made.verdicts[name] == UNDECIDED for made in (there, noisy, *fresh)])
-        fate[hidden.all(0)] = _CODE["undecided"]  # else some pass showed that what is left is rounding
+        fate[hidden.all(0)] = FATE_CODES["undecided"]  # else some pass showed that what is left is rounding
         for made in fresh:
-            fate[made.verdicts[name] == LIVE] = _CODE["dead"]
-        fate[noisy_start.verdicts[name] == LIVE] = _CODE["undecided"]
-        fate[noisy.verdicts[name] == LIVE] = _CODE["stuck"]
-        fate[steps > 0] = _CODE["opens"]
+            fate[made.verdicts[name] == LIVE] = FATE_CODES["dead"]
+        fate[noisy_start.verdicts[name] == LIVE] = FATE_CODES["undecided"]
+        fate[noisy.verdicts[name] == LIVE] = FATE_CODES["stuck"]
+        fate[steps > 0] = FATE_CODES["opens"]
         fates[name] = fate
     return fates
 
@@ -310,36 +283,6 @@ def _fates(trial: Trial, chain: Chain, there: Pass) -> dict[str, Tensor]:
 def _pass_at(trial: Trial, values: dict[str, Tensor]) -> Pass:
     trial.set(values)
     return judged_pass(trial)
-
-
-def _generator(name: str, device: torch.device, draw: int) -> torch.Generator:
-    seed = int.from_bytes(name.encode("utf-8", "surrogatepass")[-6:], "little") * 31 + draw
-    return torch.Generator(device=device).manual_seed(seed)
-
-
-def _random(name: str, value: Tensor, draw: int) -> Tensor:
-    generator = _generator(name, value.device, draw)
-    return torch.randn(value.shape, dtype=value.dtype, device=value.device, generator=generator)
-
-
-def _noisy(name: str, value: Tensor) -> Tensor:
-    share = _NOISE[value.real.dtype if value.is_complex() else value.dtype]
-    return value + share * size_of(value) * _random(name, value, 0)
-
-
-def fresh_values(trial: Trial, start: Mapping[str, Tensor], draw: int) -> dict[str, Tensor]:
-    """Values for all parameters that hold nothing of those at the start."""
-    return {name: _fresh(name, value, units_of(trial, name), draw) for name, value in start.items()}
-
-
-def _fresh(name: str, value: Tensor, unit_dims: tuple[int, ...], draw: int) -> Tensor:
-    """Values that hold nothing of the old ones: maps at their usual size, vectors about zero, scales about one."""
-    noise = _random(name, value, 1 + draw)
-    if value.dim() < 2:
-        around = 1.0 if 0.5 < float(value.mean().real) < 2.0 else 0.0
-        return around + 0.1 * noise
-    inner = math.prod(size for dim, size in enumerate(value.shape) if dim not in unit_dims)
-    return noise / math.sqrt(max(inner, 1))
 
 
 def _opening(trial: Trial, name: str, chain: Chain, fates: Tensor, values: Tensor) -> Opening:
@@ -369,7 +312,7 @@ def _parts(fates: Tensor, steps: Tensor) -> tuple[Part, ...]:
         is_kind = kinds == kind
         found.append(
             Part(
-                fate=_FATES[kind // 100],
+                fate=FATES[kind // 100],
                 step=kind % 100 or None,
                 ranges=_ranges(is_kind),
                 num_units=int(is_kind.sum()),

@@ -191,17 +191,20 @@ def _may_open(trial: Trial, name: str, opened: Tensor, made: Pass) -> bool:
     """Whether further steps may tell more of a parameter than that stray units are off.
 
     Rows of a table that no sample chose stay closed; a shift with nothing but rounding for a gradient is removed by
-    what follows.
+    what follows, as far as ``fates`` does not find that it matters.
     """
     closed = opened == 0
-    use = trial.promoting.uses.get(name)
-    if use == "shift" and bool(closed.any()):
-        rounding = float((made.verdicts[name] == RESIDUE)[closed].float().mean())
-        if rounding >= removed_share(use):
-            return False
-    if use == "table" and not bool(closed.all()):
+    if trial.promoting.uses.get(name) == "table" and not bool(closed.all()):
         return False
-    return float(closed.float().mean()) >= CLOSED_SHARE
+    return float(closed.float().mean()) >= CLOSED_SHARE and not _is_rounding(trial, name, opened, made)
+
+
+def _is_rounding(trial: Trial, name: str, opened: Tensor, made: Pass) -> bool:
+    """Whether a shift's closed units have rounding for a gradient."""
+    closed = opened == 0
+    if trial.promoting.uses.get(name) != "shift" or not bool(closed.any()):
+        return False
+    return float((made.verdicts[name] == RESIDUE)[closed].float().mean()) >= removed_share("shift")
 
 
 def removed_share(use: Use | None) -> float:

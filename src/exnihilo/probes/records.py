@@ -1,7 +1,7 @@
 """What was measured, as plain values."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from exnihilo.structure.records import Shortcut
 
@@ -68,6 +68,10 @@ class Certificate:
 #   unused      the model does not compute with it on this batch
 #   undecided   rounding does not tell zero from not zero
 Fate = Literal["opens", "stuck", "dead", "invariant", "detached", "unused", "undecided"]
+
+FATES: tuple[Fate, ...] = get_args(Fate)
+# Of each fate a small number, for tensors that hold one for each unit.
+FATE_CODES: dict[Fate, int] = {fate: number for number, fate in enumerate(FATES)}
 
 
 # How the model uses a parameter: the matrix of a map, rows to choose, a factor, a summand, or something else.
@@ -379,6 +383,8 @@ class Update:
             tried is.
         later: The loss before each of some further steps on the same batch; empty where the first went too far already.
         frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
+        decayed: Parameters that weight decay pulls toward zero.
+        slowed: Maps of zeros whose step is small beside that of other maps, for what it is given: how small, by name.
     """
 
     rule: str
@@ -387,3 +393,5 @@ class Update:
     critical: float
     later: tuple[float, ...] = ()
     frozen_by_rounding: tuple[str, ...] = ()
+    decayed: frozenset[str] = frozenset()
+    slowed: tuple[tuple[str, float], ...] = ()

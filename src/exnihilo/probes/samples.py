@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from exnihilo.probes.fates import fresh_values
+from exnihilo.probes.other_values import fresh_values
 from exnihilo.probes.records import Samples
 from exnihilo.probes.statistics import rms_of
 from exnihilo.probes.trial import Trial

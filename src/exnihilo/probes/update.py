@@ -3,12 +3,14 @@
 import copy
 import math
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from exnihilo.errors import CheckError
+from exnihilo.probes.openings import root_mean_square
 from exnihilo.probes.question import Question
 from exnihilo.probes.records import Update
 from exnihilo.probes.trial import Trial
@@ -21,6 +23,8 @@ _MULTIPLES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _HELD = 0.01
 # A rate may be too large only where the first step led; by then it shows in a few steps more.
 _LATER = 5
+# A zero that moves by less than this share of what other maps move by, for its gradient too, is slowed.
+_SLOW = 0.1
 # Loss above that before the step by less than this is noise of a finite batch, not a step too far.
 _TOLERANCE = 1e-3
 
@@ -65,7 +69,41 @@ def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optim
         critical=critical,
         later=_later(trial, taking, step) if critical > 1.0 else (),
         frozen_by_rounding=_held(model, optimizer, gradients),
+        decayed=_decayed(model, optimizer),
+        slowed=_slowed(before, moved, gradients),
     )
+
+
+def _decayed(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[str]:
+    canonical = canonical_names(model)
+    names = {id(parameter): canonical[path] for path, parameter in model.named_parameters()}
+    pulled = [
+        p for group in optimizer.param_groups if float(group.get("weight_decay") or 0) > 0 for p in group["params"]
+    ]
+    return frozenset(names[id(p)] for p in pulled if id(p) in names)
+
+
+def _slowed(
+    before: Mapping[str, Tensor], moved: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]
+) -> tuple[tuple[str, float], ...]:
+    """Maps of zeros that an optimizer moves by less than others, and by less for the gradient that they have.
+
+    An optimizer whose step is in proportion to the parameter's size moves a zero hardly at all. One that follows the
+    gradient's size, or is free of it, does not tell a zero from anything else.
+    """
+    steps: dict[str, tuple[float, float]] = {}
+    for name, gradient in gradients.items():
+        if gradient is not None and before[name].dim() > 1 and bool(gradient.any()):
+            size = float(root_mean_square(gradient))
+            step = float(root_mean_square(moved[name]))
+            steps[name] = step, step / size
+    zeros = [name for name in steps if not bool(before[name].any())]
+    others = [steps[name] for name in steps if name not in zeros]
+    if not zeros or not others:
+        return ()
+    usual = [median(values) for values in zip(*others, strict=True)]
+    shares = {name: max(step / usual[0], rate / usual[1]) for name, (step, rate) in ((n, steps[n]) for n in zeros)}
+    return tuple((name, share) for name, share in shares.items() if share < _SLOW)
 
 
 class _Taking:

@@ -8,7 +8,7 @@ from exnihilo.errors import RecipeError
 from exnihilo.recipes.records import Assignment
 from exnihilo.recipes.xavier import Xavier
 from exnihilo.schemes import Normal, Scheme, Zeros
-from exnihilo.schemes.scheme import require_finite
+from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.records import Parameter, Role, Structure
 
 
@@ -46,7 +46,7 @@ class AdaLNZero:
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        require_finite("adaln-zero", "epsilon", self.epsilon, 0.0)
+        require_not_negative("adaln-zero", "epsilon", self.epsilon, 1e-3)
 
     def assign(self, structure: Structure) -> Mapping[str, Assignment]:
         """Xavier's law, and zeros."""

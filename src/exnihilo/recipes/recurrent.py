@@ -21,7 +21,7 @@ class Recurrent:
 
     Rule:
         Recurrent weights: each gate orthogonal. Input weights: each gate Xavier's. Biases zero, but the forget gate's
-        of an LSTM, which is ``forget_bias``; with ``chrono`` it is ``ln u`` with ``u`` uniform in ``[1, chrono - 1]``, and
+        of an LSTM, which is ``forget_bias``; with ``chrono`` it is ``ln u``, ``u`` uniform in ``[1, chrono - 1]``, and
         the input gate's its negative. PyTorch adds two biases: the first holds all of it, the second is zero. With
         ``identity`` a network of one gate gets the identity as its recurrence, and input weights of standard deviation
         0.001.

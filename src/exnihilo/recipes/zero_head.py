@@ -9,7 +9,8 @@ from exnihilo.errors import InvalidValueError, RecipeError
 from exnihilo.recipes.laws import keep, named, owners, roles_of
 from exnihilo.recipes.records import Assignment
 from exnihilo.recipes.zero import why_dead_behind
-from exnihilo.schemes import Scheme, Values, Zeros
+from exnihilo.schemes import Normal, Scheme, Values, Zeros
+from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.records import Parameter, Role, Structure
 
 
@@ -31,9 +32,11 @@ class ZeroHead:
     Args:
         class_prior: Probabilities of the classes, positive, which are normalized to sum 1; or one probability, for
             logistic outputs that are each positive that often. Default None: zero bias, equal classes.
+        epsilon: Standard deviation of the weight in place of zero. Default 0.0; a small number such as 0.01 lets what
+            is below move at the first step.
 
     Raises:
-        InvalidValueError: A probability is not in (0, 1).
+        InvalidValueError: A probability is not in (0, 1), or ``epsilon`` is negative or not finite.
         RecipeError: On ``assign``: the model has no head; it is tied, frozen, or followed by an activation that
             passes no gradient at 0; or a prior is given and the head has no bias of that size.
 
@@ -48,8 +51,10 @@ class ZeroHead:
 
     name: ClassVar[str] = "zero-head"
     class_prior: float | tuple[float, ...] | None = None
+    epsilon: float = 0.0
 
     def __post_init__(self) -> None:
+        require_not_negative("zero-head", "epsilon", self.epsilon, 0.01)
         prior = self.class_prior
         for p in () if prior is None else prior if isinstance(prior, tuple) else (prior,):
             if not 0.0 < p < 1.0:
@@ -73,9 +78,14 @@ class ZeroHead:
         biases = [bias for bias in structure.with_role(Role.BIAS) if bias.follows in weights]
         return {
             **{parameter.name: keep("not of a head") for parameter in owners(structure)},
-            **{name: Assignment(scheme=Zeros(), reason="a head: the output ignores the input") for name in weights},
+            **{name: self._weight() for name in weights},
             **self.biases(structure, biases),
         }
+
+    def _weight(self) -> Assignment:
+        if self.epsilon:
+            return Assignment(scheme=Normal(std=self.epsilon), reason="a head: the output hardly depends on the input")
+        return Assignment(scheme=Zeros(), reason="a head: the output ignores the input")
 
     def biases(self, structure: Structure, biases: Iterable[Parameter]) -> dict[str, Assignment]:
         """The log of the prior for each bias that it fits, else zero.

@@ -8,7 +8,8 @@ from exnihilo.errors import RecipeError
 from exnihilo.recipes.laws import constant, keep, named, owners, require_branches, roles_of
 from exnihilo.recipes.records import Assignment
 from exnihilo.recipes.zero import why_not_zero_behind
-from exnihilo.schemes import Scheme
+from exnihilo.schemes import Normal, Scheme
+from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.records import Branch, Parameter, Role, Structure
 
 # What the tensor of a branch's end may be under another name: zeros there would erase that too.
@@ -36,7 +37,12 @@ class ZeroResidual:
     Fails when:
         Weight decay pulls the scales of norms back to zero faster than the loss opens them.
 
+    Args:
+        epsilon: Standard deviation of the last maps in place of zero, and the value of the scales. Default 0.0; a small
+            number such as 1e-6 lets everything move at the first step.
+
     Raises:
+        InvalidValueError: ``epsilon`` is negative or not finite.
         RecipeError: On ``assign``: there is no residual branch, or none can be closed.
 
     Example:
@@ -50,6 +56,10 @@ class ZeroResidual:
     """
 
     name: ClassVar[str] = "zero-residual"
+    epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_not_negative("zero-residual", "epsilon", self.epsilon, 1e-6)
 
     def assign(self, structure: Structure) -> Mapping[str, Assignment]:
         """The closing value for the outputs of each branch, keep for the rest."""
@@ -65,7 +75,7 @@ class ZeroResidual:
                 left |= dict.fromkeys(lookup.owners_of(branch.outputs or branch.maps), f"its branch stays open: {why}")
                 continue
             reason = "makes the gate of a residual branch, closed at 0" if gates else "closes a residual branch"
-            closing |= {name: Assignment(scheme=lookup.closed(name), reason=reason) for name in names}
+            closing |= {name: Assignment(scheme=lookup.closed(name, self.epsilon), reason=reason) for name in names}
             if gates:
                 left |= dict.fromkeys(
                     lookup.owners_of(branch.outputs), "the gate of its branch is zero; one zero is enough"
@@ -115,9 +125,13 @@ class _Lookup:
             return ()
         return tuple(name for weight in branch.modulated_by for name in (weight, *self.biases.get(weight, ())))
 
-    def closed(self, name: str) -> Scheme:
-        """The values that make the product with a parameter zero."""
-        return constant(-self.by_name[name].offset)
+    def closed(self, name: str, epsilon: float) -> Scheme:
+        """The values that make the product with a parameter zero, or small."""
+        parameter = self.by_name[name]
+        if epsilon and parameter.layout.in_dims:
+            return Normal(std=epsilon)
+        is_scale = parameter.role in {Role.NORM_SCALE, Role.BRANCH_SCALE, Role.SCALE}
+        return constant(epsilon * is_scale - parameter.offset)
 
     def why_left(self, branch: Branch, names: tuple[str, ...], *, is_gated: bool) -> str | None:
         """Why zeros in these parameters do not close the branch, or not only that; None where they do just that."""
