@@ -38,7 +38,7 @@ def test_every_section_of_a_docstring_is_on_its_page(script):
     page = script.recipe_page("zero-residual")
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == [
-        *("## Rule", "## Promise", "## Fails when", "## Refuses", "## Example", "## References"),
+        *("## Rule", "## Promise", "## Fails when", "## Options", "## Refuses", "## Example", "## References"),
         *("## For a small Llama", "## For a small bottleneck ResNet"),
     ]
     assert "closes a residual branch" in page

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from exnihilo.probes.openings import Chain, size_of, spread, units_of
+from exnihilo.probes.openings import UNDECIDED, Chain, size_of, spread, units_of
 from exnihilo.probes.other_values import fresh, fresh_values, random
 from exnihilo.probes.records import FATE_CODES
 from exnihilo.probes.trial import Trial
@@ -48,7 +48,8 @@ def that_cancel(trial: Trial, chain: Chain, fates: dict[str, Tensor]) -> dict[st
     """
     invariant = FATE_CODES["invariant"]
     uses = trial.promoting.uses
-    names = [n for n, fate in fates.items() if uses.get(n) == "shift" and bool((fate == invariant).any())]
+    shifts = [n for n, fate in fates.items() if uses.get(n) == "shift" and bool((fate == invariant).any())]
+    names = [n for n in shifts if any(bool((made.verdicts[n] >= UNDECIDED).any()) for made in chain.passes)]
     if not names or not _change_the_loss(trial, chain, fates, names):
         return fates
     mattering = [name for name in names[:_MAX_CUT] if _change_the_loss(trial, chain, fates, [name])]
