@@ -93,3 +93,25 @@ def test_a_parameter_that_its_factory_leaves_unwritten_is_found(tmp_path):
     done = called(f"{tmp_path / 'net.py'}:Net", "--input", "8x4")
     assert done.exit_code == 1
     assert "FAIL  uninitialized" in done.output
+
+
+def test_a_loss_beside_a_batch_that_is_no_pair_takes_the_model(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef build():\n    torch.manual_seed(0)\n"
+        "    return nn.Linear(8, 4), torch.randn(16, 8), lambda m, x: m(x).square().mean()\n"
+    )
+    assert called(f"{tmp_path / 'net.py'}:build").exit_code == 0
+
+
+def test_a_healthy_model_has_an_empty_plan_of_remedies(tmp_path):
+    done = called(f"{EXAMPLE}:zero_gamma", "--plan", tmp_path / "plan.json")
+    assert done.exit_code == 0
+    assert {row.action for row in load(tmp_path / "plan.json").rows} == {"keep"}
+
+
+def test_an_error_of_our_own_is_no_answer(monkeypatch):
+    def broken(*_args, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("exnihilo.cli.check.check", broken)
+    assert called(f"{EXAMPLE}:zero_gamma").exit_code == 2

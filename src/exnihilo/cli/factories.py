@@ -45,9 +45,9 @@ def made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> Made:
         source: A Python file, or a module that can be imported from here.
         factory: The name in it of a callable that returns ``model``, ``(model, example)``, ``(model, batch, loss)``, or
             a dict with the keys ``model``, ``batch``, ``loss`` or ``criterion``, and ``optimizer``; or the name of a
-            model. A loss whose first parameter is called ``model``, ``net`` or ``module`` is called with model and
-            batch; any other, such as ``nn.CrossEntropyLoss()``, is a criterion of output and target, for a batch
-            ``(input, target)``.
+            model. A loss whose first parameter is called ``model``, ``net`` or ``module``, or beside a batch that is no
+            pair, is called with model and batch; any other, such as ``nn.CrossEntropyLoss()``, is a criterion of output
+            and target, for a batch ``(input, target)``.
         sizes: Passed to the callable by name.
 
     Raises:
@@ -63,7 +63,7 @@ def made_by(source: str, factory: str, sizes: Mapping[str, Any]) -> Made:
             context=["it may also return (model, example), or (model, batch, loss)"],
             fix=f"return the model:   def {factory}(): return Net()",
         )
-    takes_model = loss is not None and _takes_model(loss)
+    takes_model = loss is not None and _takes_model(loss, batch)
     criterion = found.get("criterion") if loss is None or takes_model else loss
     example = partial(_beside, module, source)
     if "example" in found or batch is not None:
@@ -98,9 +98,11 @@ def _parts(made: object, factory: str) -> dict[str, Any]:
     return {"model": made}
 
 
-def _takes_model(loss: Any) -> bool:
+def _takes_model(loss: Any, batch: Any) -> bool:
     if isinstance(loss, nn.Module):
         return False
+    if not (isinstance(batch, tuple | list) and len(cast("list[Any]", batch)) == 2):
+        return True  # there is no target that a criterion could compare with
     try:
         first = next(iter(inspect.signature(loss).parameters), "")
     except (TypeError, ValueError):  # a builtin tells nothing of its parameters
