@@ -10,8 +10,8 @@ from torch import nn
 from exnihilo.structure.copying import left_as_it_was
 from exnihilo.structure.randomness import undisturbed
 
-# Hooks that are part of how a module computes, such as those of torch.nn.utils.spectral_norm; all others are the
-# user's own, and stay silent. A probe looks through hooks of its own.
+# Hooks that are part of how a module computes, such as those of torch.nn.utils.spectral_norm, or of a gate of ours. So
+# are those that a module's class defines itself. All others are the user's own, and stay silent.
 _OWN_HOOKS = ("torch.", "exnihilo.")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # What is noted beside hooks, by their number.
@@ -50,9 +50,10 @@ def gradients_set_aside(model: nn.Module) -> Generator[None]:
 
 def take_hooks_off(twin: nn.Module) -> None:
     """Take the user's own hooks off a copy."""
+    classes = _classes(twin)
     for module in twin.modules():
         for kind in _HOOKS:
-            vars(module)[kind] = _belonging(vars(module)[kind])
+            vars(module)[kind] = _belonging(vars(module)[kind], classes)
 
 
 @contextmanager
@@ -63,8 +64,9 @@ def hooks_silenced(model: nn.Module) -> Generator[None]:
     kept = [(module.__dict__, kind, module.__dict__[kind]) for module in model.modules() for kind in _HOOKS]
     kept += [(everywhere, kind, everywhere[kind]) for kind in kinds if isinstance(everywhere[kind], dict)]
     noted = [(module.__dict__, kind, module.__dict__[kind]) for module in model.modules() for kind in _NOTED]
+    classes = _classes(model)
     for owner, kind, hooks in kept:
-        owner[kind] = _belonging(hooks)
+        owner[kind] = _belonging(hooks, classes)
     for owner, kind, entries in noted:
         owner[kind] = type(entries)(entries)
     try:
@@ -74,13 +76,25 @@ def hooks_silenced(model: nn.Module) -> Generator[None]:
             owner[kind] = hooks
 
 
-def _belonging(hooks: dict[Any, Any]) -> Any:
+def _belonging(hooks: dict[Any, Any], classes: frozenset[tuple[str, str]]) -> Any:
     """Those of some hooks that are part of how a module computes, in a dict of the same class."""
-    return type(hooks)((key, hook) for key, hook in hooks.items() if _home(hook).startswith(_OWN_HOOKS))
+    return type(hooks)((key, hook) for key, hook in hooks.items() if _is_own(hook, classes))
 
 
-def _home(hook: Any) -> str:
-    return getattr(hook, "__module__", None) or type(hook).__module__
+def _classes(model: nn.Module) -> frozenset[tuple[str, str]]:
+    """Where the classes of a model's modules are defined, and what they are called there."""
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__ if issubclass(kind, nn.Module)}
+    return frozenset((kind.__module__, kind.__qualname__) for kind in kinds)
+
+
+def _is_own(hook: Any, classes: frozenset[tuple[str, str]]) -> bool:
+    """Whether a hook is PyTorch's or from here, or a method, or a function in a method, of a module's class."""
+    inner = getattr(hook, "func", hook)  # of a partial
+    home = getattr(inner, "__module__", None) or type(inner).__module__
+    if home.startswith(_OWN_HOOKS):
+        return True
+    name = getattr(inner, "__qualname__", "")
+    return any(home == place and name.startswith(f"{kind}.") for place, kind in classes)
 
 
 @contextmanager
