@@ -189,3 +189,12 @@ def test_a_state_that_is_no_tensor_needs_pytorchs_own_format(net, ask, monkeypat
     )
     assert ask("apply", "plan.json", "net.py:remembering", "--seed", "1", "--out", "w.pt")[0] == 0
     assert torch.load("w.pt")["_extra_state"] == {"calls": 3}
+
+
+def test_a_file_with_gates_says_how_it_is_loaded(net, ask):
+    assert ask("plan", "net.py:build", "--recipe", "rezero", "--out", "plan.json")[0] == 0
+    code, out, _ = ask("apply", "plan.json", "net.py:build", "--seed", "3", "--out", "w.pt")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "exnihilo.attach(model, exnihilo.plans.files.load('plan.json').gates)" in said
+    assert any(name.endswith("branch_gate") for name in torch.load("w.pt"))

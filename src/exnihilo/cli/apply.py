@@ -33,7 +33,8 @@ def ask_apply(path: Path, spec: str, *, seed: int, sizes: Sequence[str], out: Pa
     to = console()
     columns = columns_of(to)
     printed(to, [*applied_lines(applied, columns), "", *fold(f"Written to {out}. To load it:", columns)])
-    printed(to, [f"  {_loading(out, left_out)}", *_said_of(left_out, columns)])
+    attaching = [f"  exnihilo.attach(model, exnihilo.plans.files.load({str(path)!r}).gates)"] if plan.gates else []
+    printed(to, [*attaching, f"  {_loading(out, left_out)}", *_said_of(left_out, columns)])
 
 
 def _applied(plan: Plan, path: Path, named: Named, seed: int) -> Applied:

@@ -42,7 +42,7 @@ class Admin:
 
     Example:
         >>> round(Admin().omega(24), 4)
-        2.6015
+        2.6013
 
     References:
         Liu, Liu, Gao, Chen, Han (2020), Understanding the Difficulty of Training Transformers, section 4; the closed
