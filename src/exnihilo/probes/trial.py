@@ -69,6 +69,7 @@ class Trial:
         self.model, self.question, self.dtype = model, question, dtype
         self._dropout, self._given = dropout, dict(values or {})
         self.has_own_loss = False  # the model returns a scalar beside what else it returns
+        self._own: dict[str, Tensor] | None = None  # the model's parameters by canonical name, once they are asked for
         self._seed = 0
         self.num_passes = 0  # once the first pass showed that nothing is to be promoted, later ones go without
         self._cast: Callable[[Tensor], Tensor] = _same if original else partial(cast, dtype)
@@ -270,8 +271,10 @@ class Trial:
 
     def start(self) -> dict[str, Tensor]:
         """The values that the parameters began with, in the trial's dtype."""
-        canonical = canonical_names(self.model)
-        mine = {canonical[path]: parameter for path, parameter in self.model.named_parameters()} | self._given
+        if self._own is None:
+            canonical = canonical_names(self.model)
+            self._own = {canonical[path]: parameter for path, parameter in self.model.named_parameters()}
+        mine = {**self._own, **self._given}
         return {name: cast(self.dtype, mine[name]) for name in self.parameters}
 
     def _follow(self, tensor: Tensor) -> Tensor:
