@@ -202,8 +202,11 @@ def test_a_loss_that_ignores_its_argument_is_refused():
     refused(model, (X, Y), {"loss": lambda _, b: own(model, b)}, "ignores its model argument", "use the argument")
 
 
+@pytest.mark.filterwarnings("ignore:FSDP is switching to use `NO_SHARD`")  # of one process
 def test_what_is_sharded_is_refused():
     tensor = pytest.importorskip("torch.distributed.tensor")
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         mesh = tensor.init_device_mesh("cpu", (1,))
@@ -213,6 +216,13 @@ def test_what_is_sharded_is_refused():
         assert "before it is sharded" in str(caught.value)
         parallel = nn.parallel.DistributedDataParallel(net())
         assert check(parallel, (X, Y), **PLAIN).opening_step["0.weight"] == 1
+        flat = FullyShardedDataParallel(net(), device_id=torch.device("cpu"))
+        with pytest.raises(CheckError, match="_flat_param' of FullyShardedDataParallel is sharded"):
+            check(flat, (X, Y), **PLAIN)
+        whole = net()
+        fully_shard(whole)
+        with pytest.raises(CheckError, match="is sharded over several processes"):
+            check(whole, (X, Y), **PLAIN)
     finally:
         dist.destroy_process_group()
 
