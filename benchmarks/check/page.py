@@ -1,6 +1,6 @@
 """Writes docs/check-benchmark.md from answers that were kept.
 
-python -m benchmarks.check.page --answers .benchmark-check --commit HASH
+python -m benchmarks.check.page --answers .benchmark-check --commit HASH [--cost FILE]
 """
 
 from __future__ import annotations
@@ -23,7 +23,21 @@ from benchmarks.check.tools import PINNED, TOOLS
 PAGE = Path(__file__).parents[2] / "docs" / "check-benchmark.md"
 
 
-def page(out: Path, commit: str) -> str:
+def costs(path: Path | None) -> list[str]:
+    """What a check takes beside one training step, by the lines that benchmarks/check/cost.py printed."""
+    if path is None:
+        return []
+    found = [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+    rows = [f"| {c['model']} | {c['step_ms']:g} | {c['check_ms']:g} | {c['steps']:g} |" for c in found]
+    intro = (
+        "`benchmarks/check/cost.py`: one step of AdamW in float32 and one check of the same model on the same batch, in"
+        " turn, one thread; the fastest of four. Images are 8 of 64×64, texts 8 of 64 tokens."
+    )
+    head = ["| model | step, ms | check, ms | steps |", "| --- | --- | --- | --- |"]
+    return ["## What a check takes", "", intro, "", *head, *rows, ""]
+
+
+def page(out: Path, commit: str, cost: Path | None = None) -> str:
     truth = labels()
     all_ = {tool: rows for tool in TOOLS if (rows := answers(tool, out))}
     mine = all_["exnihilo"]
@@ -67,6 +81,7 @@ def page(out: Path, commit: str) -> str:
         "",
         table(same, truth),
         "",
+        *costs(cost),
         "## Public bugs, rebuilt",
         "",
         "```text",
@@ -81,8 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--answers", type=Path, required=True)
     parser.add_argument("--commit", required=True, help="of the version that gave the answers")
+    parser.add_argument("--cost", type=Path, help="what benchmarks/check/cost.py printed")
     chosen = parser.parse_args()
-    PAGE.write_text(page(chosen.answers, chosen.commit))
+    PAGE.write_text(page(chosen.answers, chosen.commit, chosen.cost))
     print(json.dumps({"page": PAGE.name}))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
 import typer
 
 from exnihilo.errors import ExnihiloError
@@ -31,7 +30,7 @@ def outcomes_shown(out: Path | None = None) -> Generator[None]:
     except ExnihiloError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(COULD_NOT_RUN) from error
-    except (typer.Exit, click.exceptions.ClickException, click.exceptions.Abort):
+    except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except Exception as error:
         traceback.print_exc()
