@@ -14,6 +14,8 @@ from exnihilo.probes.trial import Trial
 _UNCHANGED = 1e-3
 # Each parameter that no gradient reaches costs a pass; of more than these all are taken for cut off.
 _MAX_CUT = 64
+# So many passes may go into finding the shifts that matter among those that seem removed.
+_MAX_ASKED = 12
 
 
 def without_effect(trial: Trial, fates: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -48,12 +50,18 @@ def that_cancel(trial: Trial, chain: Chain, fates: dict[str, Tensor]) -> dict[st
     """
     invariant = FATE_CODES["invariant"]
     uses = trial.promoting.uses
-    shifts = [n for n, fate in fates.items() if uses.get(n) == "shift" and bool((fate == invariant).any())]
-    names = [n for n in shifts if any(bool((made.verdicts[n] >= UNDECIDED).any()) for made in chain.passes)]
-    if not names or not _change_the_loss(trial, chain, fates, names):
-        return fates
-    mattering = [name for name in names[:_MAX_CUT] if _change_the_loss(trial, chain, fates, [name])]
-    undecided = {n: torch.where(fates[n] == invariant, FATE_CODES["undecided"], fates[n]) for n in mattering}
+    shifts = [n for n, fate in fates.items() if uses.get(n) == "shift" and bool((fate == invariant).all())]
+    waiting = [[n for n in shifts if any(bool((made.verdicts[n] >= UNDECIDED).any()) for made in chain.passes)]]
+    mattering: list[str] = []
+    for _ in range(_MAX_ASKED):  # halved again and again: what is removed is nearly all, and told at once
+        names = waiting.pop() if waiting else []
+        if not names:
+            break
+        if _change_the_loss(trial, chain, fates, names):
+            half = len(names) // 2
+            waiting += [part for part in (names[:half], names[half:]) if part] if half else []
+            mattering += names if not half else []
+    undecided = {n: torch.full_like(fates[n], FATE_CODES["undecided"]) for n in mattering}
     return {**fates, **undecided}
 
 
