@@ -206,3 +206,16 @@ def test_admin_by_hand():
     rigid = encoder(4)
     xn.initialize(rigid, "admin(growth=constant)", x, seed=0)
     assert rigid.layers[0].linear2.branch_gate.item() == pytest.approx(8**-0.5)
+
+
+def test_of_packed_cross_attention_the_values_alone_are_scaled():
+    """PyTorch packs query, key and value in this order; 2 and 3 layers scale the decoder's by 36 ** (-1/4)."""
+    model, x = both(), tokens()
+    packed = xn.read(model, (x, x)).by_name["decoder.layers.0.multihead_attn.in_proj_weight"]
+    assert {part.role.value: part.ranges for part in packed.slices} == {
+        "QUERY": ((0, WIDTH),), "KEY": ((WIDTH, 2 * WIDTH),), "VALUE": ((2 * WIDTH, 3 * WIDTH),)
+    }  # fmt: skip
+    xn.initialize(model, "deepnorm", (x, x), seed=0)
+    query, key, value = model.decoder.layers[0].multihead_attn.in_proj_weight.detach().split(WIDTH)
+    assert query.std().item() == pytest.approx(key.std().item(), rel=0.2)
+    assert value.std().item() == pytest.approx(0.40825 * key.std().item(), rel=0.2)

@@ -59,7 +59,7 @@ def attention_of(graph: Graph, sites: dict[int, Site], residual: list[Site]) -> 
             name = projection.site.weight.name
             names.append(name)
             roles.setdefault(name, role)
-            ranges = projection.ranges or weight_ranges(graph, projection.site)
+            ranges = _of_weight(projection.ranges, weight_ranges(graph, projection.site))
             if ranges is not None:
                 parts.setdefault(name, {}).setdefault(role, ranges)
         return tuple(dict.fromkeys(names))
@@ -86,6 +86,18 @@ def attention_of(graph: Graph, sites: dict[int, Site], residual: list[Site]) -> 
         for name, by in parts.items()
     }
     return Found(attentions=tuple(attentions), gated_maps=tuple(dict.fromkeys(gated)), roles=roles, slices=slices)
+
+
+def _of_weight(
+    kept: tuple[tuple[int, int], ...] | None, read: tuple[tuple[int, int], ...] | None
+) -> tuple[tuple[int, int], ...] | None:
+    """The units of a weight that a value holds, where its map reads some of them and views behind it keep some.
+
+    The query of PyTorch's cross-attention is mapped by a slice of the packed weight, key and value by another at once.
+    """
+    if kept is None or read is None:
+        return kept or read
+    return tuple((read[0][0] + first, read[0][0] + end) for first, end in kept)
 
 
 def weight_ranges(graph: Graph, site: Site) -> tuple[tuple[int, int], ...] | None:
