@@ -48,24 +48,26 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         >>> sorted(model.state_dict())
         ['0.bias', '0.branch_gate', '0.weight']
     """
-    found = [(gate, *_place_of(model, gate)) for gate in gates]
+    seen = _Seen(model)
+    found = [(gate, *seen.place_of(gate)) for gate in gates]
     for gate, module, _ in found:
-        _require_attachable(model, gate, module)
+        _require_attachable(seen, gate, module)
     for gate, module, weight in found:
-        _add(model, gate, module, weight)
+        _add(gate, module, weight, seen.attentions.get(module))
     return tuple(gate.name for gate, _, _ in found)
 
 
 def detach(model: nn.Module, gates: Iterable[Gate]) -> None:
     """Take gates off again, whatever they hold."""
+    seen = _Seen(model)
     for gate in gates:
-        remove(model, _place_of(model, gate)[0], gate.kind)
+        module = seen.place_of(gate)[0]
+        remove(module, gate.kind, seen.attentions.get(module))
 
 
-def remove(model: nn.Module, module: nn.Module, kind: GateKind) -> None:
-    """Take one gate off its module, with its hooks."""
+def remove(module: nn.Module, kind: GateKind, attention: nn.Module | None) -> None:
+    """Take one gate off its module, or off the attention that reads the module's weight, with its hooks."""
     name = GATE_NAMES[kind]
-    attention = _attention_of(model, module)
     if attention is not None and kind == "scale":
         _unhook(attention._forward_hooks, _scale_attention)  # pyright: ignore[reportPrivateUsage]
     module._parameters.pop(name, None)  # pyright: ignore[reportPrivateUsage]  # del would not find a buffer
@@ -101,43 +103,59 @@ def gates_of(model: nn.Module) -> dict[str, tuple[nn.Module, GateKind]]:
     return found
 
 
-def _place_of(model: nn.Module, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
-    """The module that a gate belongs to, and the parameter that tells it."""
-    paths = [path for path, name in canonical_names(model).items() if name == gate.parameter]
-    if not paths:
-        raise GateError(
-            f"{type(model).__name__} has no parameter '{gate.parameter}' to put a gate behind.",
-            context=["the plan was made for another model"],
-            fix="plan = exnihilo.plan(model, recipe, example=example)",
-        )
-    path = _OWNER.sub("", f".{paths[0]}").removeprefix(".")
-    return model.get_submodule(path), model.get_parameter(paths[0])
+class _Seen:
+    """A model looked over once: a gate for each of a thousand blocks asks the same of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.attentions = attentions_of(model)
+        self._paths: dict[str, str] = {}
+        for path, name in canonical_names(model).items():
+            self._paths.setdefault(name, path)
+        self._names: dict[nn.Module, list[str]] = {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            self._names.setdefault(module, []).append(path)
+
+    def names_of(self, module: nn.Module) -> list[str]:
+        """Every path that leads to a module."""
+        return self._names[module]
+
+    def place_of(self, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
+        """The module that a gate belongs to, and the parameter that tells it."""
+        path = self._paths.get(gate.parameter)
+        if path is None:
+            raise GateError(
+                f"{type(self.model).__name__} has no parameter '{gate.parameter}' to put a gate behind.",
+                context=["the plan was made for another model"],
+                fix="plan = exnihilo.plan(model, recipe, example=example)",
+            )
+        owner = _OWNER.sub("", f".{path}").removeprefix(".")
+        return self.model.get_submodule(owner), self.model.get_parameter(path)
 
 
-def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None:
-    name = GATE_NAMES[gate.kind]
+def _require_attachable(seen: _Seen, gate: Gate, module: nn.Module) -> None:
+    name, kind = GATE_NAMES[gate.kind], type(seen.model).__name__
     if hasattr(module, name):
         raise GateError(
-            f"'{gate.module}' of {type(model).__name__} has '{name}' already: it is gated.",
+            f"'{gate.module}' of {kind} has '{name}' already: it is gated.",
             fix="exnihilo.fuse(model), which folds gates in; then plan anew",
         )
-    names = [path for path, one in model.named_modules(remove_duplicate=False) if one is module]
+    names = seen.names_of(module)
     if len(names) > 1:
         raise GateError(
-            f"'{gate.module}' of {type(model).__name__} is one module under {len(names)} names: {', '.join(names)}.",
+            f"'{gate.module}' of {kind} is one module under {len(names)} names: {', '.join(names)}.",
             context=["a gate on it would change all of them"],
             fix=f"give each place a module of its own: copy.deepcopy({as_attribute(names[0])})",
         )
 
 
-def _add(model: nn.Module, gate: Gate, module: nn.Module, like: nn.Parameter) -> None:
+def _add(gate: Gate, module: nn.Module, like: nn.Parameter, attention: nn.Module | None) -> None:
     value = torch.full((gate.channels,), _NEUTRAL[gate.kind], dtype=like.dtype, device=like.device)
     name = GATE_NAMES[gate.kind]
     if gate.trains:
         module.register_parameter(name, nn.Parameter(value))
     else:
         module.register_buffer(name, value)
-    attention = _attention_of(model, module)
     if attention is not None and gate.kind == "scale":
         attention.register_forward_hook(_scale_attention)
     elif gate.kind == "shift_in":
@@ -147,10 +165,9 @@ def _add(model: nn.Module, gate: Gate, module: nn.Module, like: nn.Parameter) ->
     module.register_load_state_dict_pre_hook(_LOADING[gate.kind])
 
 
-def _attention_of(model: nn.Module, module: nn.Module) -> nn.Module | None:
-    """The attention that reads a map's weight without calling it, and gives out what the map makes; else None."""
-    attentions = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
-    return next((attention for attention in attentions if attention.out_proj is module), None)
+def attentions_of(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """By the map whose weight it reads without calling it: each attention, which gives out what that map makes."""
+    return {m.out_proj: m for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
 
 
 # Hooks are functions of the module, with nothing of their own: copies, pickles and compiled models take them along.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from exnihilo.errors import GateError
-from exnihilo.gates.attach import gates_of, remove
+from exnihilo.gates.attach import attentions_of, gates_of, remove
 from exnihilo.gates.records import GATE_NAMES, GateKind
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -63,6 +63,7 @@ def fuse(model: nn.Module) -> Fused:
             context=["it was fused already, or no recipe that adds gates was applied"],
             fix='exnihilo.initialize(model, "rezero", example, seed=0) adds some',
         )
+    attentions = attentions_of(model)
     folded: list[str] = []
     left: list[tuple[str, str]] = []
     # From the inside out, as the module applies them: what goes in, the factor, what is added behind it.
@@ -76,7 +77,7 @@ def fuse(model: nn.Module) -> Fused:
                 continue
             with torch.no_grad():
                 _FOLDS[kind](module, getattr(module, GATE_NAMES[kind]))
-            remove(model, module, kind)
+            remove(module, kind, attentions.get(module))
             folded.append(name)
     return Fused(folded=tuple(folded), left=tuple(left))
 

@@ -51,7 +51,8 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         False
     """
     Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
-    missing = [gate for gate in plan.gates if gate.name not in _gated(model)]
+    present = _gated(model)
+    missing = [gate for gate in plan.gates if gate.name not in present]
     _require_current_but(missing, plan, model)
     added = attach(model, missing)
     try:
@@ -75,9 +76,7 @@ def _require_current_but(missing: Sequence[Gate], plan: Plan, model: nn.Module) 
 def _applied(plan: Plan, model: nn.Module, seed: int, added: tuple[str, ...]) -> Applied:
     live = live_parameters(model)
     require_separate(live)
-    constants = {
-        gate.name: buffer for gate in plan.gates if not gate.trains for buffer in [model.get_buffer(gate.name)]
-    }
+    constants = {gate.name: model.get_buffer(gate.name) for gate in plan.gates if not gate.trains}
     rows = [row for row in plan.rows if row.action == "assign"]
     _require_writable(rows, live | constants)
     counts = plan.counts
