@@ -83,7 +83,7 @@ def with_scores(scores: Mapping[Start, Mapping[float, float]]) -> Callable[[Run]
         ),
         (
             {"networks": ("mlp",)},
-            "Study.networks holds 'mlp'; each entry must be a Network.",
+            "Study.networks holds 'mlp'; each entry must be a Network or a Model.",
             "networks=(Network(depth=2),)",
         ),
         (

@@ -23,7 +23,7 @@ from exnihilo.claims.gradients import DECADES, UNDERFLOW, fall, is_dead, vanishe
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.claims.tables import counted
-from exnihilo.lab.records import Network, RunRecord, Start
+from exnihilo.lab.records import Model, Network, RunRecord, Start
 from exnihilo.lab.study import Place, Study
 
 TRAINED = "C1 zeros by activation"
@@ -174,12 +174,12 @@ def _places(found: Found, study: str, activation: str) -> list[Place]:
     return [spot for spot in found.studies[study].places if spot.network.activation == activation]
 
 
-def _networks(found: Found, activation: str) -> list[Network]:
+def _networks(found: Found, activation: str) -> list[Network | Model]:
     networks = found.studies[DEEP].networks
     return [net for net in networks if net.activation == activation and net.depth >= DEEP_FROM]
 
 
-def _deep_runs(found: Found, network: Network) -> list[RunRecord]:
+def _deep_runs(found: Found, network: Network | Model) -> list[RunRecord]:
     spots = [spot for spot in found.studies[DEEP].places if spot.network == network]
     return [record for spot in spots for record in found.judged(DEEP, spot, ZERO)]
 

@@ -24,7 +24,7 @@ from exnihilo.claims.clauses import (
 from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
-from exnihilo.lab.records import Network, Start
+from exnihilo.lab.records import Model, Network, Start
 from exnihilo.lab.study import Study, judging_seed
 
 XAVIER = Start(name="xavier_normal")
@@ -141,7 +141,7 @@ def _balance_cell(clause: str, measured: Sequence[Balance], activation: str, dep
     )
 
 
-def _trained(found: Found, clause: str) -> list[tuple[Cell, Network]]:
+def _trained(found: Found, clause: str) -> list[tuple[Cell, Network | Model]]:
     """Every trained comparison as a cell that says whether Xavier keeps up, with its network."""
     supports = {"better": True, "equivalent": True, "worse": False, "undecided": None}
     return [

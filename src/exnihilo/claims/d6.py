@@ -12,7 +12,7 @@ from exnihilo.claims.d2 import STEPS as WATCHED_STEPS
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table
 from exnihilo.fills import Key, normal
-from exnihilo.lab.records import Network, Optimizer, RunRecord, Start
+from exnihilo.lab.records import Model, Network, Optimizer, RunRecord, Start
 from exnihilo.lab.study import Study, judging_seed
 from exnihilo.schemes.activations import ACTIVATIONS
 
@@ -182,8 +182,8 @@ def _broken(found: Found) -> Mapping[tuple[str, str], RunRecord]:
     }
 
 
-def _label(network: Network, start: Start) -> str:
-    if network.dropout:
+def _label(network: Network | Model, start: Start) -> str:
+    if isinstance(network, Network) and network.dropout:
         return f"dropout {network.dropout:g}"
     return start.label if start == ZERO else f"noise of {start.value:g}"
 

@@ -19,7 +19,7 @@ from exnihilo.claims.networks import deep, shallow, short_label
 from exnihilo.claims.presets import Preset
 from exnihilo.claims.records import Cell, Evidence, Table, Value
 from exnihilo.claims.tables import counted
-from exnihilo.lab.records import Network, RunRecord, Start
+from exnihilo.lab.records import Model, Network, RunRecord, Start
 from exnihilo.lab.study import Place, Study
 
 STUDY = "M1 zeros by depth"
@@ -115,7 +115,7 @@ def _places(title: str, cells: Sequence[Cell]) -> Table:
     )
 
 
-def _accuracy(found: Found) -> list[tuple[Cell, Network]]:
+def _accuracy(found: Found) -> list[tuple[Cell, Network | Model]]:
     """Every comparison as a cell, with its network."""
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}
     return [
@@ -186,7 +186,7 @@ def _num_reached(records: Iterable[RunRecord]) -> int:
     return sum(min(record.train_loss) <= TARGET_LOSS for record in records if not record.diverged)
 
 
-def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network]], steps: Sequence[Cell]) -> str:
+def _finding(found: Found, accuracy: Sequence[tuple[Cell, Network | Model]], steps: Sequence[Cell]) -> str:
     counts = {network: [cell for cell, of in accuracy if of == network] for network in (SHALLOW, DEEP)}
     texts = {network: f"{num_holding(of)} of {len(of)}" for network, of in counts.items()}
     worst = 100 * max(cell.estimate for cell, _ in accuracy if cell.estimate is not None)

@@ -1,6 +1,6 @@
 """The networks that several claims ask about: equal networks share their runs."""
 
-from exnihilo.lab.records import Network
+from exnihilo.lab.records import Model, Network
 
 # Deep enough for a wrong scale to compound, and small enough for a study of minutes.
 DEEP_DEPTH, DEEP_WIDTH = 6, 16
@@ -23,7 +23,7 @@ def gated() -> Network:
     return Network(depth=RESIDUAL_DEPTH, width=DEEP_WIDTH, residual=True, gate=True)
 
 
-def short_label(network: Network) -> str:
+def short_label(network: Network | Model) -> str:
     """Depth, width and activation.
 
     Example:

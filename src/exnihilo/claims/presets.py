@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exnihilo.errors import UnknownNameError
-from exnihilo.lab.records import Network, Optimizer, Start
+from exnihilo.lab.records import Model, Network, Optimizer, Start
 from exnihilo.lab.study import Study
 
 # Chance of any false verdict within one claim.
@@ -50,7 +50,7 @@ class Preset:
         question: str,
         *,
         seed: int,
-        networks: Sequence[Network],
+        networks: Sequence[Network | Model],
         starts: Sequence[Start],
         baseline: Start | None = None,
         share: float = 1.0,

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 
 from exnihilo.errors import WorkerError
-from exnihilo.lab import engine
+from exnihilo.lab import engine, training
 from exnihilo.lab.records import Run, RunRecord
 from exnihilo.lab.schedule import pending
 from exnihilo.lab.store import Ledger
@@ -48,7 +48,7 @@ def execute(
     ledger: Ledger,
     *,
     workers: int = 1,
-    train: Train = engine.train,
+    train: Train = training.train,
     executor: Executor | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_done: Callable[[Study, Mapping[Run, RunRecord]], None] | None = None,
@@ -138,8 +138,8 @@ def finished(studies: Iterable[Study], ledger: Ledger) -> Mapping[Run, RunRecord
 def chunks_of(runs: Iterable[Run], workers: int) -> tuple[tuple[Run, ...], ...]:
     """The runs in chunks that train together, the longest first.
 
-    Runs of one stack are cut evenly, into chunks no larger than the engine likes, and small enough that every worker
-    has two; yet no smaller than ``MIN_CHUNK`` for that.
+    Runs of one stack are cut evenly, into chunks no larger than ``training.largest_chunk``, and small enough that every
+    worker has two; yet no smaller than ``MIN_CHUNK`` for that.
 
     Example:
         >>> from exnihilo.lab.records import Network, Optimizer, Start
@@ -155,7 +155,7 @@ def chunks_of(runs: Iterable[Run], workers: int) -> tuple[tuple[Run, ...], ...]:
         stacks.setdefault((run.task, engine.stack_key(run)), []).append(run)
     total = sum(map(len, stacks.values()))
     even = max(MIN_CHUNK, math.ceil(total / (2 * workers))) if workers > 1 else total
-    chunks = [chunk for stack in stacks.values() for chunk in _cut(stack, min(even, engine.MAX_STACK))]
+    chunks = [chunk for stack in stacks.values() for chunk in _cut(stack, min(even, training.largest_chunk(stack[0])))]
     return tuple(sorted(chunks, key=lambda chunk: -len(chunk) * chunk[0].steps))
 
 

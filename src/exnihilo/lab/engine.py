@@ -23,7 +23,7 @@ from exnihilo.lab.memory import ALIGNMENT
 from exnihilo.lab.networks import Parameter, Role, hidden_layers, maps, parameters
 from exnihilo.lab.optimizers import Update
 from exnihilo.lab.recording import Evaluated, Log, LossAndScore, Measured, by_run, evenly
-from exnihilo.lab.records import MEASURED_ROWS, Run, RunRecord
+from exnihilo.lab.records import MEASURED_ROWS, Network, Run, RunRecord
 from exnihilo.lab.starts import begin, check_start
 from exnihilo.lab.tasks import Task
 
@@ -39,12 +39,27 @@ def stack_key(run: Run) -> Hashable:
     return (run.task, run.network, run.optimizer.name, run.steps, run.batch_size, run.evaluations, run.measurements)
 
 
+def network_of(run: Run) -> Network:
+    """The network of a run of the engine.
+
+    Raises:
+        InvalidValueError: The run is of a model, which trains alone.
+    """
+    if isinstance(run.network, Network):
+        return run.network
+    raise InvalidValueError(
+        f"Run.network is the model '{run.network.label}'; the stacked engine trains networks alone.",
+        fix="from exnihilo.lab.training import train",
+    )
+
+
 def stack_size(task: Task, run: Run) -> int:
     """How many such runs are best trained at once on one core."""
-    found = parameters(run.network, task.num_inputs, task.num_outputs, task.image_shape)
+    network = network_of(run)
+    found = parameters(network, task.num_inputs, task.num_outputs, task.image_shape)
     num_values = sum(prod(parameter.layout.shape) for parameter in found)
     outputs = [parameter for parameter in found if parameter.role is Role.BIAS]  # one number for each unit
-    positions = prod(task.image_shape[1:]) if run.network.kind == "cnn" and task.image_shape else 1
+    positions = prod(task.image_shape[1:]) if network.kind == "cnn" and task.image_shape else 1
     num_activations = run.batch_size * (task.num_inputs + sum(prod(p.layout.shape) * positions for p in outputs))
     # Values, gradients and a moment; activations and their gradients.
     size = 4 * (3 * num_values + 2 * num_activations)
@@ -69,7 +84,7 @@ def train(task: Task, runs: Sequence[Run]) -> tuple[RunRecord, ...]:
                 f"Run.task is '{run.task}', and the task given is '{task.name}'.",
                 fix=f"train(task_named('{run.task}'), runs)",
             )
-        check_start(run.start, run.network)
+        check_start(run.start, network_of(run))
         stacks.setdefault(stack_key(run), []).append(index)
     records: dict[int, RunRecord] = {}
     for indices in stacks.values():
@@ -92,7 +107,7 @@ class _Stack:
     """Runs with one ``stack_key``, and the buffers that they share while they train."""
 
     def __init__(self, task: Task, runs: Sequence[Run]) -> None:
-        self.task, self.runs, self.network = task, runs, runs[0].network
+        self.task, self.runs, self.network = task, runs, network_of(runs[0])
         found = parameters(self.network, task.num_inputs, task.num_outputs, task.image_shape)
         self.maps, self.hidden = maps(self.network), hidden_layers(self.network)
         # Each run's part of a parameter begins at a 64-byte border: see exnihilo.lab.memory.

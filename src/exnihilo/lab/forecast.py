@@ -5,7 +5,7 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from exnihilo.lab import engine
+from exnihilo.lab import engine, training
 from exnihilo.lab.driver import Train
 from exnihilo.lab.planning import can_decide
 from exnihilo.lab.records import Run, RunRecord
@@ -102,7 +102,7 @@ def forecast(
     )
 
 
-def measured_costs(studies: Sequence[Study], *, train: Train = engine.train) -> Mapping[Hashable, float]:
+def measured_costs(studies: Sequence[Study], *, train: Train = training.train) -> Mapping[Hashable, float]:
     """Seconds of one run of each place of the studies, on one thread, measured on a few steps of it.
 
     Where the places are many, some are measured, and their neighbors in the list are taken to cost as much.
@@ -128,7 +128,8 @@ def _kind(study: Study, place: Place) -> Hashable:
 def _seconds_of_a_run(study: Study, place: Place, train: Train) -> float:
     task = next(task for task in study.task_records if task.name == place.task)
     first = study.run(place, study.arms[0], study.lrs[0], study.tuning_seed(0))
-    num_runs = min(_RUNS_MEASURED, engine.MAX_STACK)
+    num_runs = min(_RUNS_MEASURED, training.largest_chunk(first))
+    few, many = (1, 3) if num_runs == 1 else (2, _STEPS_MEASURED)  # what trains alone may take a second a step
 
     def seconds(steps: int) -> float:
         runs: tuple[Run, ...] = tuple(
@@ -139,10 +140,9 @@ def _seconds_of_a_run(study: Study, place: Place, train: Train) -> float:
         train_chunk(train, task, runs)
         return time.perf_counter() - began
 
-    few = 2
     seconds(few)  # loads the task
-    short, long = seconds(few), seconds(_STEPS_MEASURED)
-    a_step = max(0.0, long - short) / (_STEPS_MEASURED - few)
+    short, long = seconds(few), seconds(many)
+    a_step = max(0.0, long - short) / (many - few)
     # What is left of a short stack is its begin, and two evaluations with measurements: taken as two evaluations.
     an_evaluation = max(0.0, short - few * a_step) / 2
     return (study.steps * a_step + (study.evaluations + 1) * an_evaluation) / num_runs

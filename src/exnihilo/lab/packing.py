@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start
+from exnihilo.lab.records import Model, Network, Optimizer, Run, RunRecord, Start
 
 # The curves in the blob's order, with their sizes.
 _WHOLE = {"evaluation_steps": "E", "measurement_steps": "M", "effective_width": "MH", "effective_width_relative": "MH"}
@@ -76,7 +76,8 @@ def unpack_run(configuration: str) -> Run:
 
 @functools.lru_cache(maxsize=4096)  # a hundred thousand runs share a few dozen parts
 def _part(name: str, fields: tuple[tuple[str, Any], ...]) -> Any:
-    return _PARTS[name](**dict(fields))
+    values = dict(fields)
+    return Model(**values) if "family" in values else _PARTS[name](**values)
 
 
 def _pack_curves(record: RunRecord) -> bytes:

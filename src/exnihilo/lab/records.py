@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -15,14 +16,18 @@ NUMERICS_VERSION = 1
 # Curves are taken on at most this many rows of each part of the data; units are measured on at most that many.
 EVALUATED_ROWS = 384
 MEASURED_ROWS = 128
+# Of a model that trains alone: a row of a deep one costs as much as a step.
+MODEL_EVALUATED_ROWS = 96
 
 Kind = Literal["mlp", "cnn"]
 Norm = Literal["none", "batch", "layer", "weight"]
+Family = Literal["residual_mlp", "residual_cnn", "plain_cnn", "transformer", "adapted_mlp"]
+ModelNorm = Literal["none", "batch", "layer", "pre", "post"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
 
 
 @functools.lru_cache(maxsize=4096)
-def _canonical(part: "str | Network | Start | Optimizer") -> str:
+def _canonical(part: "str | Network | Model | Start | Optimizer") -> str:
     plain_part = part if isinstance(part, str) else asdict(part)
     return json.dumps(plain_part, sort_keys=True, separators=(",", ":"))
 
@@ -92,12 +97,82 @@ class Network:
         return " ".join([self.kind, f"{self.depth}x{self.width}", self.activation, *extras])
 
 
+# What may normalize each family, the usual one first.
+_NORMS: Mapping[Family, tuple[ModelNorm, ...]] = {
+    "residual_mlp": ("none", "batch", "layer"),
+    "residual_cnn": ("batch", "none"),
+    "plain_cnn": ("none", "batch"),
+    "transformer": ("pre", "post", "none"),
+    "adapted_mlp": ("none",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model of the lab that trains by itself, as an ordinary PyTorch module which a recipe starts.
+
+    What the stacked engine has no layers for: residual CNNs, transformers, networks of a thousand blocks with gates.
+    Runs of models are not batched.
+
+    Families:
+        ``residual_mlp``: a stem, ``depth`` branches ``x + W_out act(norm(W_in x))``, a head.
+        ``residual_cnn``: a 3x3 stem, ``depth`` branches of two 3x3 convolutions, each behind ``act(norm(.))``, then
+        pooling and a head. ``plain_cnn``: ``depth`` 3x3 convolutions, each followed by ``norm`` and ``act``, then
+        pooling and a head. ``transformer``: a causal one of ``depth`` layers (attention, then two maps of four times
+        the width), each normalized before (``pre``) or after (``post``) its sums, or not at all.
+        ``adapted_mlp``: ``depth`` hidden layers that were trained on images turned by 90 degrees and are frozen, each
+        map with a trained low-rank product beside it.
+
+    Args:
+        family: See above.
+        depth: Blocks, layers or hidden layers; at least 1.
+        width: Units, channels or embedding size; at least 1, a multiple of ``heads`` in a transformer.
+        activation: A name of ``exnihilo.schemes.activations.ACTIVATIONS``.
+        norm: What normalizes; None takes the family's usual one.
+        heads: Of each attention.
+    """
+
+    family: Family
+    depth: int
+    width: int
+    activation: str = "relu"
+    norm: ModelNorm | None = None
+    heads: int = 2
+
+    def __post_init__(self) -> None:
+        _require_known("family", self.family, get_args(Family), plural="families")
+        if self.depth < 1 or self.width < 1:
+            raise InvalidValueError(
+                f"Model has depth {self.depth} and width {self.width}; both must be at least 1.",
+                fix="Model(family='transformer', depth=2, width=32)",
+            )
+        allowed = _NORMS[self.family]
+        if self.norm is None:
+            object.__setattr__(self, "norm", allowed[0])
+        if self.norm not in allowed:
+            raise InvalidValueError(
+                f"Model.norm is '{self.norm}', and family '{self.family}' knows: {', '.join(allowed)}.",
+                fix=f"norm='{allowed[0]}'",
+            )
+        if self.family == "transformer" and (self.heads < 1 or self.width % self.heads):
+            raise InvalidValueError(
+                f"Model.heads is {self.heads}, and width {self.width} is no multiple of it.", fix="heads=1"
+            )
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures, such as ``transformer 12x32 pre norm``."""
+        norm = "no norm" if self.norm == "none" else f"{self.norm} norm"
+        return f"{self.family.replace('_', ' ')} {self.depth}x{self.width} {norm}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """How a run's parameters begin: a scheme on all layers, or a recipe over the lab's networks.
 
     Args:
-        name: A key of ``exnihilo.lab.starts.STARTS``, such as ``"he_normal"`` or ``"zero_head"``.
+        name: A key of ``exnihilo.lab.starts.STARTS``, such as ``"he_normal"`` or ``"zero_head"``; of a ``Model``, a
+            recipe with any options, such as ``"fixup"``, or a key of ``exnihilo.lab.models.STARTS``.
         value: The number that the start takes, where it takes one: the std of ``normal`` and ``zeros_noise``, the value
             of ``constant``; None takes the start's own default.
         base: For the recipes that zero some parameters: the scheme of the others; None takes ``"he_normal"``.
@@ -161,7 +236,7 @@ class Run:
     """
 
     task: str
-    network: Network
+    network: Network | Model
     start: Start
     optimizer: Optimizer
     lr: float
@@ -207,9 +282,10 @@ class Run:
 class RunRecord:
     """What one run left behind. Shapes: E = evaluations + 1, M = measurements + 1, L = layers, H = hidden layers.
 
-    Losses and scores are means over the first ``EVALUATED_ROWS`` rows of a part of the (shuffled) data, units are
-    measured on ``MEASURED_ROWS`` validation rows. A score is the accuracy of a classification and R² of a regression.
-    Diverged runs keep their NaN.
+    Losses and scores are means over the first ``EVALUATED_ROWS`` rows of a part of the (shuffled) data
+    (``MODEL_EVALUATED_ROWS`` of a ``Model``), units are measured on ``MEASURED_ROWS`` validation rows. A score is the
+    accuracy of a classification, or of each next symbol of a sequence, and R² of a regression. Diverged runs keep
+    their NaN. A ``Model``'s units are not counted: its H is 0, and its ``zero_activations`` are NaN.
 
     Args:
         run: The configuration.

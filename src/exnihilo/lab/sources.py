@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from exnihilo.errors import DataError, MissingExtraError
+from exnihilo.lab.characters import ALPHABET, characters
 from exnihilo.lab.generated import GENERATED
 from exnihilo.lab.tables import Examples, Kind, interpret, read_file
 
@@ -21,13 +22,16 @@ SHIPPED: dict[str, tuple[str, Kind, tuple[int, int, int] | None]] = {
     "diabetes": ("load_diabetes", "regression", None),
 }
 
+# The standard library's source text.
+TEXT = "characters"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builtin:
-    """Rows that ship with scikit-learn, or are generated.
+    """Rows that ship with scikit-learn or with Python, or are generated.
 
     Args:
-        name: A key of ``SHIPPED`` or ``GENERATED``.
+        name: A key of ``SHIPPED`` or ``GENERATED``, or ``TEXT``.
     """
 
     name: str
@@ -144,6 +148,9 @@ def _unchanged(source: File) -> Examples:
 
 @functools.cache
 def _builtin(name: str) -> Examples:
+    if name == TEXT:
+        symbols, following = characters()
+        return Examples(kind="sequence", inputs=symbols, targets=following, class_names=ALPHABET)
     if name in GENERATED:
         inputs, targets = GENERATED[name]()
         is_classes = targets.dtype == np.int64

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.lab.metrics import Metric, metric_named
-from exnihilo.lab.records import NUMERICS_VERSION, Network, Optimizer, Run, Start
+from exnihilo.lab.models import check_model, start_of
+from exnihilo.lab.records import NUMERICS_VERSION, Model, Network, Optimizer, Run, Start
 from exnihilo.lab.starts import check_start
 from exnihilo.lab.store import Declaration
 from exnihilo.lab.tasks import Task, task_named
@@ -26,7 +27,7 @@ _BASELINE = 'baseline=Start(name="he_normal")'
 # Of each axis: what an entry is, in words and as types, and an axis that can be pasted.
 _AXES: dict[str, tuple[str, tuple[type, ...], str]] = {
     "tasks": ("a name or a Task", (str, Task), 'tasks=("digits",)'),
-    "networks": ("a Network", (Network,), "networks=(Network(depth=2),)"),
+    "networks": ("a Network or a Model", (Network, Model), "networks=(Network(depth=2),)"),
     "starts": ("a Start", (Start,), 'starts=(Start(name="zeros"),)'),
     "optimizers": ("an Optimizer", (Optimizer,), 'optimizers=(Optimizer(name="adam"),)'),
     "lrs": ("a number", (Real,), "lrs=(0.01, 0.1)"),
@@ -39,7 +40,7 @@ class Place:
     """Where the starts of a study are compared."""
 
     task: str
-    network: Network
+    network: Network | Model
     optimizer: Optimizer
 
 
@@ -56,7 +57,7 @@ class Study:
         name: Short, unique among the studies of one call.
         question: What is asked, in words.
         tasks: Names of ``exnihilo.lab.tasks.TASK_NAMES``, or tasks made from a user's data.
-        networks: Networks of the places.
+        networks: Networks of the places, or models, which train one by one.
         starts: What is compared; the baseline joins them where it is not among them.
         baseline: What each other start is compared with, in each place; None compares nothing, and runs the first look.
         optimizers: Optimizers of the places.
@@ -93,7 +94,7 @@ class Study:
     name: str
     question: str
     tasks: tuple[str | Task, ...]
-    networks: tuple[Network, ...]
+    networks: tuple[Network | Model, ...]
     starts: tuple[Start, ...]
     baseline: Start | None = None
     optimizers: tuple[Optimizer, ...] = (Optimizer(),)
@@ -128,7 +129,10 @@ class Study:
                 self._check_network(task, network)
         for network, start in itertools.product(self.networks, self.arms):
             activation_named(network.activation)
-            check_start(start, network)
+            if isinstance(network, Model):
+                start_of(start)
+            else:
+                check_start(start, network)
 
     @property
     def arms(self) -> tuple[Start, ...]:
@@ -143,7 +147,7 @@ class Study:
     @property
     def places(self) -> tuple[Place, ...]:
         """Every place where the starts run."""
-        names = [task if isinstance(task, str) else task.name for task in self.tasks]
+        names = [task.name for task in self.task_records]
         return tuple(
             Place(task=task, network=network, optimizer=optimizer)
             for task, network, optimizer in itertools.product(names, self.networks, self.optimizers)
@@ -273,7 +277,15 @@ class Study:
                 "target=0.9" if metric.needs_target else "target=None",
             )
 
-    def _check_network(self, task: Task, network: Network) -> None:
+    def _check_network(self, task: Task, network: Network | Model) -> None:
+        if isinstance(network, Model):
+            check_model(network, task)
+            return
+        if task.kind == "sequence":
+            raise self._invalid(
+                f"Task '{task.name}' is text, and a Network takes rows of numbers.",
+                "networks=(Model(family='transformer', depth=2, width=32),)",
+            )
         if network.kind == "cnn" and task.image_shape is None:
             raise self._invalid(
                 f"Task '{task.name}' has no images, and a network of kind 'cnn' needs them.",
@@ -301,4 +313,4 @@ def judging_seed(base: int, index: int) -> int:
 def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(entry) for entry in value]
-    return asdict(value) if isinstance(value, Network | Start | Optimizer) else value
+    return asdict(value) if isinstance(value, Network | Model | Start | Optimizer) else value

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from exnihilo.errors import DataError, MissingExtraError
 from exnihilo.lab.columns import MEND_ARRAY_TARGET, MEND_ARRAYS, finite_column, require_complete_target, shown
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "sequence"]
+# What a user's data can be.
 KINDS: tuple[Kind, ...] = ("classification", "regression")
 
 # The fewest rows of a class that give each part of a 60/20/20 split one row (3, 1, 1).
@@ -55,9 +56,9 @@ class Examples:
 
     Args:
         kind: What the targets are.
-        inputs: float32 [rows, num_inputs].
-        targets: int64 [rows] of classes, or float32 [rows, 1].
-        class_names: The class names in order of their numbers; empty for a regression.
+        inputs: float32 [rows, num_inputs]; the numbers of symbols where the kind is a sequence.
+        targets: int64 [rows] of classes, int64 [rows, num_inputs] of next symbols, or float32 [rows, 1].
+        class_names: The class names, or symbols, in order of their numbers; empty for a regression.
         image_shape: (channels, height, width) where the inputs are images.
     """
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from exnihilo.errors import DataError, InvalidValueError, UnknownNameError
 from exnihilo.fills import Key, permutation
 from exnihilo.lab.generated import GENERATED
-from exnihilo.lab.sources import SHIPPED, Arrays, Builtin, File, Source, content_hash, read
+from exnihilo.lab.sources import SHIPPED, TEXT, Arrays, Builtin, File, Source, content_hash, read
 from exnihilo.lab.tables import KINDS, MIN_ROWS_PER_CLASS, Examples, Kind, Table, interpret, read_arrays, read_file
 
 # The shares of a split, of each class where there are classes, in tenths: training takes what the other two leave.
@@ -27,7 +27,7 @@ MIN_ROWS = 10
 
 _SHARES = "a split is 60 % training, 20 % validation, 20 % test"
 
-TASK_NAMES: tuple[str, ...] = (*SHIPPED, *GENERATED)
+TASK_NAMES: tuple[str, ...] = (*SHIPPED, *GENERATED, TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,10 @@ class Task:
 
     Args:
         name: The name that a run carries; a user's data has a hash of its content in it.
-        kind: ``"classification"`` (cross-entropy, accuracy) or ``"regression"`` (mean squared error, R²).
-        num_inputs: Inputs of a row; those of an image, flattened.
-        num_outputs: Classes, or 1 for a regression.
+        kind: ``"classification"`` (cross-entropy, accuracy), ``"regression"`` (mean squared error, R²) or
+            ``"sequence"`` (cross-entropy and accuracy of each next symbol).
+        num_inputs: Inputs of a row; those of an image, flattened; symbols of a sequence.
+        num_outputs: Classes, symbols of the alphabet, or 1 for a regression.
         num_rows: Rows, before the split.
         image_shape: (channels, height, width) where the inputs are images.
         class_names: The class names in order of their numbers; empty for a regression.
@@ -60,8 +61,8 @@ class Dataset:
     """All rows of a task, not yet split or standardized. Shared within a process: never write into it.
 
     Args:
-        inputs: float32 [rows, num_inputs].
-        targets: int64 [rows] of classes, or float32 [rows, 1].
+        inputs: float32 [rows, num_inputs]; numbers of symbols where the task is a sequence.
+        targets: int64 [rows] of classes, int64 [rows, num_inputs] of next symbols, or float32 [rows, 1].
     """
 
     inputs: Tensor
@@ -73,8 +74,9 @@ class Part:
     """The rows of one part of a split.
 
     Args:
-        inputs: float32 [rows, num_inputs], standardized by the training rows.
-        targets: int64 [rows] of classes, or float32 [rows, 1], standardized by the training rows.
+        inputs: float32 [rows, num_inputs], standardized by the training rows; of a sequence, its symbols' numbers.
+        targets: int64 [rows] of classes, int64 [rows, num_inputs] of next symbols, or float32 [rows, 1], standardized
+            by the training rows.
         rows: int64 [rows]; where each row stands in the data set.
     """
 
@@ -96,7 +98,8 @@ def task_named(name: str) -> Task:
     """One of the tasks that need no file.
 
     scikit-learn's ``digits``, ``breast_cancer``, ``wine`` and ``diabetes``; the generated ``teacher_student``,
-    ``spirals`` and ``deep_linear`` of `exnihilo.lab.generated`.
+    ``spirals`` and ``deep_linear`` of `exnihilo.lab.generated`; ``characters`` of the standard library's source, whose
+    name gets eight digits of the text's hash, since it depends on the version of Python.
 
     Raises:
         UnknownNameError: No task has this name.
@@ -108,7 +111,7 @@ def task_named(name: str) -> Task:
     """
     if name not in TASK_NAMES:
         raise UnknownNameError.of("task", name, TASK_NAMES)
-    return _task(name, read(Builtin(name=name)), Builtin(name=name))
+    return _builtin_task(name)
 
 
 def from_file(path: str | Path, *, target: str | None = None, kind: Kind | None = None) -> Task:
@@ -205,7 +208,8 @@ def split(task: Task, dataset: Dataset, seed: int) -> SplitData:
         members = order[classes[order] == number]
         part_of[members] = _part_numbers(len(members))
     rows = [order[part_of[order] == part] for part in range(3)]
-    inputs = _standardized(inputs, rows[0])
+    if task.kind != "sequence":
+        inputs = _standardized(inputs, rows[0])
     if task.kind == "regression":
         _require_varied_targets(task, targets, rows, seed)
         targets = _standardized(targets, rows[0])
@@ -271,6 +275,14 @@ def _require_varied_targets(
                 context=["a regression's target must vary within each part of a split"],
                 fix="add rows whose target varies, or pass kind='classification' if it has few distinct values",
             )
+
+
+@functools.cache
+def _builtin_task(name: str) -> Task:
+    source = Builtin(name=name)
+    examples = read(source)
+    full_name = f"{name}-{content_hash(examples)[:8]}" if name == TEXT else name
+    return _task(full_name, examples, source)
 
 
 def _task(name: str, examples: Examples, source: Source) -> Task:
