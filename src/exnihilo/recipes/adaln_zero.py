@@ -7,7 +7,7 @@ from typing import ClassVar
 from exnihilo.errors import RecipeError
 from exnihilo.recipes.records import Assignment
 from exnihilo.recipes.xavier import Xavier
-from exnihilo.schemes import Normal, Scheme, Zeros
+from exnihilo.recipes.zero import nearly_zero
 from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -62,13 +62,11 @@ class AdaLNZero:
             reason = self._reason(parameter, modulations)
             given = assigned.get(parameter.tied_to or parameter.name)
             if reason is not None and given is not None and given.scheme is not None:
-                assigned[parameter.tied_to or parameter.name] = Assignment(scheme=self._closed(), reason=reason)
+                closed = Assignment(scheme=nearly_zero(self.epsilon), reason=reason)
+                assigned[parameter.tied_to or parameter.name] = closed
         return assigned
 
     def _reason(self, parameter: Parameter, modulations: set[str]) -> str | None:
         if parameter.name in modulations or parameter.follows in modulations:
             return "a modulation: no scale, no shift, a closed gate"
         return "the head: the output is zero" if parameter.role is Role.HEAD else None
-
-    def _closed(self) -> Scheme:
-        return Normal(std=self.epsilon) if self.epsilon else Zeros()
