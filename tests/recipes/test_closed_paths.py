@@ -1,5 +1,6 @@
 """adaln-zero, zero-conv and zero-gate: what runs, what opens and when, and what would never open."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def test_a_diffusion_transformer_starts_as_its_shortcuts_and_puts_out_zero():
     assert not model(*DIFFUSED).any()
     h, condition = torch.randn(2, 64, 32), torch.randn(2, 32)
     assert all(torch.equal(block(h, condition), h) for block in model.blocks)
+
+
+def test_its_other_maps_are_xaviers_of_gain_1():
+    model = initialize(diffusion_transformer(), "adaln-zero", DIFFUSED)
+    for name in ("fc1", "fc2", "proj"):
+        drawn = model.blocks[0].get_submodule(name).weight
+        assert drawn.std().item() == pytest.approx(nn.init.xavier_uniform_(drawn.clone()).std().item(), rel=0.05)
+    # Query, key and value are a matrix each: 2 / (32 + 32) by hand.
+    assert model.blocks[0].qkv.weight.std().item() == pytest.approx(math.sqrt(2 / 64), rel=0.05)
 
 
 def test_with_epsilon_all_moves_at_the_first_step():
