@@ -43,6 +43,7 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-# What has no place in such a model: it has norms in front, a tied head, and no attention, kernel, sine or recurrence.
+# What has no place in such a model: it has norms in front, a tied head, and no attention, kernel, sine,
+# recurrence or frozen trunk.
 REFUSING = {"zero-head", "fixup", "t-fixup", "deepnorm", "sub-ln", "admin", "adaln-zero", "delta-orthogonal"}
-REFUSING |= {"siren", "recurrent", "prior-bias"}
+REFUSING |= {"siren", "recurrent", "prior-bias", "zero-conv", "zero-gate"}

@@ -29,7 +29,7 @@ def test_a_small_number_opens_all_at_once(recipe, name):
     assert {step for parameter, step in steps.items() if "head" not in recipe or "bias" not in parameter} == {1}
 
 
-@pytest.mark.parametrize("recipe", ["zero-residual", "zero-head", "adaln-zero"])
+@pytest.mark.parametrize("recipe", ["zero-residual", "zero-head", "adaln-zero", "zero-conv", "zero-gate"])
 def test_a_negative_one_is_refused(recipe):
     with pytest.raises(InvalidValueError, match=rf"{recipe}\.epsilon"):
         xn.plan(Residual(), f"{recipe}(epsilon=-1.0)", example=vectors()[0])

@@ -35,6 +35,7 @@ from exnihilo.schemes import (
     TruncatedNormal,
     Uniform,
     VarianceScaling,
+    Weighted,
     ZeroRow,
     Zeros,
     he_normal,
@@ -123,6 +124,23 @@ def test_parts_of_a_packed_map_each_keep_their_own_promise(base: Scheme, runs: t
         assert math.isclose(found, base.expected_std(own), rel_tol=0.05)
         if isinstance(base, Orthogonal):
             assert torch.allclose(torch.linalg.svdvals(values[units]), torch.tensor(1.4), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout.packed(128, 96, 3),
+        Layout(kind="linear", shape=(96, 384), out_dims=(1,), in_dims=(0,)),
+        Layout(kind="packed", shape=(96, 384), out_dims=(1,), in_dims=(0,), stacked=3, packed_dim=1),
+    ],
+)
+def test_output_units_are_multiplied_by_the_factor_of_their_part_wherever_they_are_stored(layout: Layout) -> None:
+    weighted = Weighted(base=Normal(std=0.5), factors=(1.0, 2.0, 0.5), lengths=(128.0, 128.0, 128.0))
+    assert keeps_promise(weighted, layout, N)
+    parts = weighted.sample(layout, Key(0, "qkv")).chunk(3, layout.out_dims[0])
+    assert [part.std().item() for part in parts] == pytest.approx([0.5, 1.0, 0.25], rel=0.04)
+    with pytest.raises(LayoutError, match=r"384 units at a time, and a linear layout of shape \(96, 96\) has 96"):
+        weighted.sample(Layout.linear(96, 96), Key(0, "qkv"))
 
 
 @pytest.mark.parametrize("runs", [(0,), (0, 2.5), (0, 0), (-1, 2)])

@@ -1,6 +1,7 @@
 """Whether a plan would meet a zero that the model already has, in one product: then neither would ever move."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -12,29 +13,70 @@ from exnihilo.structure.records import Branch, Parameter, Role, Structure
 
 
 def require_openable(structure: Structure, rows: Sequence[Row], live: Mapping[str, nn.Parameter]) -> None:
-    """Raise RecipeError where a branch's end is planned zero while another factor of its product is kept at zero.
+    """Raise RecipeError where one factor of a product is planned zero while another is kept, and zero already.
 
-    The last map, the norm or scale behind it, and the gate are factors of one product: with two of them zero, the
-    gradient of each is zero for ever. A plan that zeroes both itself says so in its rows; here the other zero is hidden
-    in values that the model already has. On the meta device there are none, and nothing is checked.
+    The last map of a branch, the norm or scale behind it, and the gate are factors of one product, and so are two maps
+    in a row: with two of them zero, the gradient of each is zero for ever. A plan that zeroes both itself says so in
+    its rows; here the other zero is hidden in values that the model already has. On the meta device there are none, and
+    nothing is checked.
     """
     by_name = structure.by_name
-    planned = {row.parameter for row in rows if row.action == "assign" and _is_zero(row, by_name[row.parameter])}
-    kept = {row.parameter for row in rows if row.action == "keep"}
+    zeros = _Zeros(
+        by_name=by_name,
+        planned=frozenset(r.parameter for r in rows if r.action == "assign" and _is_zero(r, by_name[r.parameter])),
+        kept=frozenset(row.parameter for row in rows if row.action == "keep"),
+        live=live,
+    )
     biases: dict[str, tuple[str, ...]] = {}
     for bias in structure.with_role(Role.BIAS):
-        biases[bias.follows or ""] = (*biases.get(bias.follows or "", ()), bias.name)
+        biases[bias.follows or ""] = (*biases.get(bias.follows or "", ()), bias.tied_to or bias.name)
     for branch in structure.branches:
-        factors = [[by_name[n].tied_to or n for n in names] for names in _factors(branch, by_name, biases) if names]
-        written = next((names for names in factors if planned.issuperset(names)), None)
-        for names in factors if written else ():
-            if written and kept.issuperset(names) and all(_holds_zero(by_name[name], live[name]) for name in names):
-                raise RecipeError(
-                    f"Branch '{branch.name}' would be closed twice: '{written[0]}' is planned zero, and '{names[0]}', "
-                    "which is kept, is zero already.",
-                    context=["both are factors of one product, so that neither would ever receive a gradient"],
-                    fix=f'overrides={{"{names[0]}": "{_open(by_name[names[0]])}"}}, or keep=["{written[0]}"]',
-                )
+        _require_branch(branch, zeros, biases)
+    for parameter in structure.parameters:
+        if parameter.tied_to is None and parameter.fed_by is not None:
+            _require_fed(parameter.name, parameter.fed_by, zeros, biases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Zeros:
+    """What a plan makes zero, and what it keeps that is zero already."""
+
+    by_name: Mapping[str, Parameter]
+    planned: frozenset[str]
+    kept: frozenset[str]
+    live: Mapping[str, nn.Parameter]
+
+    def hides(self, name: str) -> bool:
+        """Whether a parameter is kept, and zero already."""
+        return name in self.kept and _holds_zero(self.by_name[name], self.live[name])
+
+
+def _require_branch(branch: Branch, zeros: _Zeros, biases: Mapping[str, tuple[str, ...]]) -> None:
+    by_name = zeros.by_name
+    factors = [[by_name[n].tied_to or n for n in names] for names in _factors(branch, by_name, biases) if names]
+    written = next((names for names in factors if zeros.planned.issuperset(names)), None)
+    for names in factors if written else ():
+        if written and all(map(zeros.hides, names)):
+            raise RecipeError(
+                f"Branch '{branch.name}' would be closed twice: '{written[0]}' is planned zero, and '{names[0]}', "
+                "which is kept, is zero already.",
+                context=["both are factors of one product, so that neither would ever receive a gradient"],
+                fix=f'overrides={{"{names[0]}": "{_open(by_name[names[0]])}"}}, or keep=["{written[0]}"]',
+            )
+
+
+def _require_fed(second: str, first: str, zeros: _Zeros, biases: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise RecipeError where a map, and the one that alone feeds it, would both be zero, one of them unnoticed."""
+    written, other = (first, second) if first in zeros.planned else (second, first)
+    if written not in zeros.planned or not zeros.hides(other):
+        return
+    # A bias behind the first map feeds the second, whatever the weights are.
+    if all(bias in zeros.planned or zeros.hides(bias) for bias in biases.get(first, ())):
+        raise RecipeError(
+            f"'{written}' is planned zero, and '{other}', which is kept, is zero already: two zeros in a row.",
+            context=[f"'{second}' reads '{first}' alone, so that neither would ever receive a gradient"],
+            fix=f'overrides={{"{other}": "{_open(zeros.by_name[other])}"}}, or keep=["{written}"]',
+        )
 
 
 def _factors(

@@ -11,13 +11,13 @@ from exnihilo.gates.records import Gate
 from exnihilo.layouts import Layout
 from exnihilo.plans.closed_twice import require_openable
 from exnihilo.plans.live import fingerprint, live_parameters, require_current, require_separate
-from exnihilo.plans.patterns import resolved
 from exnihilo.plans.records import Plan, Row
 from exnihilo.recipes.named import recipe_named, recipe_text
 from exnihilo.recipes.records import Assignment, GatingRecipe, Recipe
 from exnihilo.schemes import Ones, Scheme, ZeroRow, Zeros
 from exnihilo.schemes.spec import from_text, to_text
 from exnihilo.structure.folding import folded
+from exnihilo.structure.patterns import resolved
 from exnihilo.structure.records import Parameter, Role, Structure
 
 Overrides = Mapping[str, Scheme | str]

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from exnihilo.errors import RecipeError
 from exnihilo.recipes.records import Assignment
-from exnihilo.recipes.xavier import Xavier
-from exnihilo.schemes import Normal, Scheme, Zeros
+from exnihilo.recipes.xavier import xavier_of_gain_1
+from exnihilo.recipes.zero import nearly_zero
 from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.records import Parameter, Role, Structure
 
@@ -18,7 +18,7 @@ class AdaLNZero:
 
     Rule:
         Weights and biases of maps that make scales, shifts and gates from a condition are zero, and so is the head;
-        other maps are Xavier's, embeddings normal with standard deviation 0.02, biases zero.
+        other maps are Xavier's of gain 1, embeddings normal with standard deviation 0.02, biases zero.
 
     Promise:
         Every gated branch adds exactly nothing, and the output is zero. The head opens at step 1, modulations at step
@@ -57,18 +57,16 @@ class AdaLNZero:
                 context=["a modulation makes scales, shifts or gates for activations from a condition"],
                 fix='recipe="zero-residual"',
             )
-        assigned = dict(Xavier().assign(structure))
+        assigned = xavier_of_gain_1(structure, "uniform")
         for parameter in structure.parameters:
             reason = self._reason(parameter, modulations)
             given = assigned.get(parameter.tied_to or parameter.name)
             if reason is not None and given is not None and given.scheme is not None:
-                assigned[parameter.tied_to or parameter.name] = Assignment(scheme=self._closed(), reason=reason)
+                closed = Assignment(scheme=nearly_zero(self.epsilon), reason=reason)
+                assigned[parameter.tied_to or parameter.name] = closed
         return assigned
 
     def _reason(self, parameter: Parameter, modulations: set[str]) -> str | None:
         if parameter.name in modulations or parameter.follows in modulations:
             return "a modulation: no scale, no shift, a closed gate"
         return "the head: the output is zero" if parameter.role is Role.HEAD else None
-
-    def _closed(self) -> Scheme:
-        return Normal(std=self.epsilon) if self.epsilon else Zeros()

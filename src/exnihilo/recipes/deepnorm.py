@@ -8,7 +8,7 @@ from exnihilo.gates.records import Gate
 from exnihilo.recipes.gating import gates_on, value_of
 from exnihilo.recipes.layers import Layers, layers_of, maps_on, require_post_norm, scaled_in
 from exnihilo.recipes.records import Assignment
-from exnihilo.recipes.xavier import Xavier
+from exnihilo.recipes.xavier import xavier_of_gain_1
 from exnihilo.structure.records import Branch, Structure
 
 
@@ -17,10 +17,10 @@ class DeepNorm:
     """Shortcuts scaled up and branches drawn smaller, the more layers there are.
 
     Rule:
-        ``x = norm(α x + F(x))``. Maps are Xavier's; feed-forward maps, values and outputs of attention times ``β``;
-        queries and keys as they are. Of ``N`` layers of one kind: ``α = (2N) ** (1/4)``, ``β = (8N) ** (-1/4)``. Of
-        ``N`` encoder and ``M`` decoder layers: ``α = 0.81 (N**4 M) ** (1/16)``, ``β = 0.87 (N**4 M) ** (-1/16)`` in the
-        encoder, ``α = (3M) ** (1/4)``, ``β = (12M) ** (-1/4)`` in the decoder.
+        ``x = norm(α x + F(x))``. Maps are Xavier's of gain 1; feed-forward maps, values and outputs of attention times
+        ``β``; queries, keys and the gates of gated maps stay so. Of ``N`` layers of one kind: ``α = (2N) ** (1/4)``,
+        ``β = (8N) ** (-1/4)``. Of ``N`` encoder and ``M`` decoder layers: ``α = 0.81 (N**4 M) ** (1/16)``,
+        ``β = 0.87 (N**4 M) ** (-1/16)`` in the encoder, ``α = (3M) ** (1/4)``, ``β = (12M) ** (-1/4)`` in the decoder.
 
     Promise:
         Those standard deviations, and ``norm(α x + F(x))``: a norm takes no notice of the size of what it is given, so
@@ -45,7 +45,7 @@ class DeepNorm:
     def assign(self, structure: Structure) -> Mapping[str, Assignment]:
         """Xavier's law, times the factor of the layer."""
         require_post_norm(structure, self.name)
-        assigned = dict(Xavier(distribution="normal").assign(structure))
+        assigned = xavier_of_gain_1(structure, "normal")
         for layers, _, factor in _parts(layers_of(structure, self.name)):
             for layer in layers:
                 for name in maps_on(structure, layer):

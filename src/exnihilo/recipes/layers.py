@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from exnihilo.errors import RecipeError
 from exnihilo.recipes.laws import named, require_branches
@@ -9,7 +10,8 @@ from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Weighted, scaled
 from exnihilo.structure.records import Attention, Branch, Role, Structure
 
-_SCORES = frozenset({Role.QUERY, Role.KEY})
+# What keeps its law at any depth: what makes the scores, and of a gated map the factor that passes an activation.
+_UNSCALED = frozenset({Role.QUERY, Role.KEY, Role.GATE})
 _NORMS = frozenset({Role.NORM_SCALE, Role.NORM_SHIFT})
 
 
@@ -29,6 +31,8 @@ class Layers:
 def layers_of(structure: Structure, recipe: str) -> Layers:
     """The layers of a transformer, in the order of execution: each starts at an attention behind something else.
 
+    A feed-forward branch before the first attention is of the first layer; a backbone of convolutions is of none.
+
     Raises:
         RecipeError: There is no attention on a residual branch.
     """
@@ -40,11 +44,11 @@ def layers_of(structure: Structure, recipe: str) -> Layers:
             f"Recipe '{recipe}' is for transformers: no residual branch of {structure.model} holds an attention.",
             fix='recipe="he", or recipe="zero-residual"',
         )
-    layers: list[list[Branch]] = []
-    for place, branch in enumerate(top):
-        if place == 0 or (attends[place] and not attends[place - 1]):
-            layers.append([])
-        layers[-1].append(branch)
+    first = attends.index(True)
+    begin = max((place + 1 for place in range(first) if _convolves(structure, top[place])), default=0)
+    # Where every branch holds an attention, each is a layer: the feed-forward maps lie beside it.
+    later = [i for i in range(first + 1, len(top)) if attends[i] and (all(attends) or not attends[i - 1])]
+    layers = [top[start:end] for start, end in pairwise([begin, *later, len(top)])]
     counted = [(tuple(layer), sum(_attends(b, structure.attentions) for b in layer)) for layer in layers]
     crossed = tuple(layer for layer, attentions in counted if attentions > 1)
     plain = tuple(layer for layer, attentions in counted if attentions <= 1)
@@ -54,6 +58,10 @@ def layers_of(structure: Structure, recipe: str) -> Layers:
 def _attends(branch: Branch, attentions: Sequence[Attention]) -> bool:
     maps = {name for attention in attentions for name in attention.out}
     return not maps.isdisjoint(branch.members)
+
+
+def _convolves(structure: Structure, branch: Branch) -> bool:
+    return any(structure.by_name[name].layout.receptive_field > 1 for name in branch.members)
 
 
 def require_post_norm(structure: Structure, recipe: str) -> None:
@@ -94,25 +102,29 @@ def attention_maps(structure: Structure) -> frozenset[str]:
 def maps_on(structure: Structure, layer: Sequence[Branch]) -> list[str]:
     """The maps of a layer that are scaled with its depth: feed-forward maps, values and outputs of attention.
 
-    Queries and keys are not among them, unless they share their tensor with the values.
+    Queries, keys and gates are not among them, unless they share their tensor with what is.
     """
     by_name = structure.by_name
-    scores = {n for a in structure.attentions for n in (*a.query, *a.key)} - attention_maps(structure)
-    members = dict.fromkeys(name for branch in layer for name in branch.members)
-    owners = dict.fromkeys(by_name[name].tied_to or name for name in members if name not in scores)
+    shared = attention_maps(structure) | {gated.up for gated in structure.gated_maps}
+    unscaled = {n for a in structure.attentions for n in (*a.query, *a.key)} | {g.gate for g in structure.gated_maps}
+    # What a decoder makes of the encoder's output, such as its values, lies on no branch.
+    made = [n for branch in layer for a in structure.attentions if _attends(branch, [a]) for n in a.value]
+    members = dict.fromkeys([*(name for branch in layer for name in branch.members), *made])
+    owners = dict.fromkeys(by_name[name].tied_to or name for name in members if name not in unscaled - shared)
     return [name for name in owners if by_name[name].layout.in_dims and by_name[name].role is not Role.EMBEDDING]
 
 
 def scaled_in(structure: Structure, name: str, given: Assignment, factor: float, why: str) -> Assignment:
-    """An assignment times a factor; of a packed tensor, only where it is no query and no key."""
+    """An assignment times a factor; of a packed tensor, only where it is no query, no key and no gate."""
     if given.scheme is None:
         return given
     parameter = structure.by_name[name]
     spans = sorted((first, end, part.role) for part in parameter.slices for first, end in part.ranges)
     roles = [role for *_, role in spans]
-    if not set(roles) & _SCORES:
+    if not set(roles) & _UNSCALED:
         return Assignment(scheme=scaled(given.scheme, factor), reason=f"{given.reason}; times {factor:.4g} {why}")
-    factors = tuple(1.0 if role in _SCORES else factor for role in roles)
+    factors = tuple(1.0 if role in _UNSCALED else factor for role in roles)
     lengths = tuple(float(end - first) for first, end, _ in spans)
     scheme = Weighted(base=given.scheme, factors=factors, lengths=lengths)
-    return Assignment(scheme=scheme, reason=f"{given.reason}; values times {factor:.4g} {why}")
+    parts = ", ".join(sorted({role.lower() for role in roles if role not in _UNSCALED}))
+    return Assignment(scheme=scheme, reason=f"{given.reason}; {parts} times {factor:.4g} {why}")

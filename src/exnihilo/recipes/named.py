@@ -28,6 +28,8 @@ from exnihilo.recipes.sub_ln import SubLN
 from exnihilo.recipes.t_fixup import TFixup
 from exnihilo.recipes.xavier import Xavier
 from exnihilo.recipes.zero_bias import ZeroBias
+from exnihilo.recipes.zero_conv import ZeroConv
+from exnihilo.recipes.zero_gate import ZeroGate
 from exnihilo.recipes.zero_head import ZeroHead
 from exnihilo.recipes.zero_residual import ZeroResidual
 from exnihilo.recipes.zeros import AllZeros
@@ -56,6 +58,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "deepnorm": DeepNorm,
     "sub-ln": SubLN,
     "adaln-zero": AdaLNZero,
+    "zero-conv": ZeroConv,
+    "zero-gate": ZeroGate,
     "identity-hadamard": IdentityHadamard,
     "delta-orthogonal": DeltaOrthogonalMaps,
     "siren": Siren,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from exnihilo.recipes.layers import layers_of, maps_on, scaled_in
 from exnihilo.recipes.records import Assignment
-from exnihilo.recipes.xavier import Xavier
+from exnihilo.recipes.xavier import xavier_of_gain_1
 from exnihilo.structure.records import Structure
 
 
@@ -16,9 +16,9 @@ class SubLN:
     """Xavier's law with feed-forward maps, values and attention outputs scaled up with the log of the depth.
 
     Rule:
-        Maps are Xavier's; queries and keys as they are. Of ``N`` layers of one kind, feed-forward maps, values and
-        outputs of attention times ``sqrt(ln 2N)``. Of ``N`` encoder and ``M`` decoder layers times
-        ``sqrt(ln(2N) ln(3M) / 3)`` in the encoder and ``sqrt(ln 3M)`` in the decoder.
+        Maps are Xavier's of gain 1; queries, keys and the gates of gated maps stay so. Of ``N`` layers of one kind,
+        feed-forward maps, values and outputs of attention times ``sqrt(ln 2N)``. Of ``N`` encoder and ``M`` decoder
+        layers times ``sqrt(ln(2N) ln(3M) / 3)`` in the encoder and ``sqrt(ln 3M)`` in the decoder.
 
     Promise:
         Those standard deviations.
@@ -46,7 +46,7 @@ class SubLN:
         encoder, decoder = len(layers.encoder), len(layers.decoder)
         single = math.sqrt(math.log(2 * encoder))
         crossed = math.sqrt(math.log(2 * encoder) * math.log(3 * decoder) / 3) if decoder else single
-        assigned = dict(Xavier(distribution="normal").assign(structure))
+        assigned = xavier_of_gain_1(structure, "normal")
         factors = ((layers.encoder, crossed), (layers.decoder, math.sqrt(math.log(3 * max(decoder, 1)))))
         for part, factor in factors:
             for name in (name for layer in part for name in maps_on(structure, layer)):

@@ -8,7 +8,7 @@ from typing import ClassVar
 from exnihilo.recipes.laws import owners
 from exnihilo.recipes.layers import layers_of, maps_on, require_no_norms, scaled_in
 from exnihilo.recipes.records import Assignment
-from exnihilo.recipes.xavier import Xavier
+from exnihilo.recipes.xavier import xavier_of_gain_1
 from exnihilo.schemes import Normal
 from exnihilo.structure.records import Role, Structure
 
@@ -18,10 +18,10 @@ class TFixup:
     """Xavier's law with feed-forward maps, values, attention outputs and embeddings scaled down by depth.
 
     Rule:
-        Maps are Xavier's; queries and keys as they are. In ``N`` encoder layers (or layers of one kind) feed-forward
-        maps, values and outputs of attention times ``0.67 N ** (-1/4)``; in ``M`` decoder layers times
-        ``(9M) ** (-1/4)``. Embeddings have standard deviation ``d ** (-1/2)`` for rows of ``d`` numbers, times
-        ``(9L) ** (-1/4)`` with ``L`` the number of layers on their side.
+        Maps are Xavier's of gain 1; queries, keys and the gates of gated maps stay so. In ``N`` encoder layers (or
+        layers of one kind) feed-forward maps, values and outputs of attention times ``0.67 N ** (-1/4)``; in ``M``
+        decoder layers times ``(9M) ** (-1/4)``. Embeddings have standard deviation ``d ** (-1/2)`` for rows of ``d``
+        numbers, times ``(9L) ** (-1/4)`` with ``L`` the number of layers on their side.
 
     Promise:
         Those standard deviations: one Adam step changes the output by an amount that does not grow with the depth.
@@ -50,7 +50,7 @@ class TFixup:
         """Xavier's law, scaled by layer."""
         require_no_norms(structure, self.name)
         layers = layers_of(structure, self.name)
-        assigned = dict(Xavier(distribution="normal").assign(structure))
+        assigned = xavier_of_gain_1(structure, "normal")
         for part, factor in (
             (layers.encoder, 0.67 * len(layers.encoder) ** -0.25),
             (layers.decoder, (9 * max(len(layers.decoder), 1)) ** -0.25),

@@ -54,3 +54,13 @@ class Xavier:
         gain, why = gain_after(parameter)
         scheme = VarianceScaling(scale=gain**2, mode="fan_avg", distribution=self.distribution)
         return Assignment(scheme=scheme, reason=f"{map_words(parameter)}; {why}")
+
+
+def xavier_of_gain_1(structure: Structure, distribution: Distribution) -> dict[str, Assignment]:
+    """Xavier's law as it was published, whatever activation follows: what the laws of transformers start from."""
+
+    def law(parameter: Parameter) -> Assignment:
+        scheme = VarianceScaling(mode="fan_avg", distribution=distribution)
+        return Assignment(scheme=scheme, reason=f"{map_words(parameter)}; gain 1, whatever follows")
+
+    return by_role(structure, law)

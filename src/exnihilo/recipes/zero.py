@@ -1,6 +1,16 @@
-"""Whether a map of zeros can ever leave zero, by what stands behind it."""
+"""Zeros, or nearly; and whether a map of zeros can ever leave zero, by what stands behind it."""
 
-from exnihilo.schemes import activation_from_text
+from exnihilo.schemes import Normal, Scheme, Zeros, activation_from_text
+
+
+def nearly_zero(epsilon: float) -> Scheme:
+    """Zeros, or where all is to move at the first step, a normal draw of that small standard deviation.
+
+    Example:
+        >>> nearly_zero(0.0), nearly_zero(1e-4)
+        (Zeros(), Normal(std=0.0001, mean=0.0))
+    """
+    return Normal(std=epsilon) if epsilon else Zeros()
 
 
 def why_dead_behind(activation: str | None) -> str | None:

@@ -173,6 +173,7 @@ def _kind(hint: Any) -> tuple[str, str]:
         float: ("a number", "0.5"),
         int: ("a whole number", "2"),
         bool: ("true or false", "true"),
+        str: ("a text", "'head.*'"),
         NoneType: ("None", "None"),
     }[hint]
 

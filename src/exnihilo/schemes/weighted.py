@@ -16,10 +16,10 @@ from exnihilo.schemes.scheme import Scheme, require_finite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted:
-    """What another scheme draws, times one factor for each part along the first dim, over and over.
+    """What another scheme draws, times one factor for each part of the output units, over and over.
 
     Rule:
-        The first dim is dealt out in runs of ``lengths`` units, again from the first when they are used up; a run's
+        The output units are dealt out in runs of ``lengths`` units, again from the first when they are used up; a run's
         values are multiplied by its factor.
 
     Promise:
@@ -27,7 +27,7 @@ class Weighted:
         ``s**2 mean(f**2) + m**2 var(f)``; exact where ``base`` has one law for all units.
 
     Fails when:
-        The lengths do not deal out the first dim: ``sample`` refuses.
+        The lengths do not deal out the output units: ``sample`` refuses.
 
     Args:
         base: The law before the factors. Default ``Normal()``.
@@ -37,7 +37,7 @@ class Weighted:
     Raises:
         InvalidValueError: There are not as many lengths as factors, a factor is not finite, or a length not a whole
             number of 1 or more.
-        LayoutError: On ``sample``: the lengths do not deal out the first dim.
+        LayoutError: On ``sample``: the lengths do not deal out the output units.
 
     Example:
         >>> from exnihilo.schemes import Ones
@@ -67,7 +67,8 @@ class Weighted:
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
         column = self._column(layout).to(torch.float32)
-        return self.base.sample(layout, key) * column.reshape(-1, *[1] * (len(layout.shape) - 1))
+        along = [-1 if dim in layout.out_dims[:1] else 1 for dim in range(len(layout.shape))]
+        return self.base.sample(layout, key) * column.reshape(along)
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: the spread of ``base`` and of the factors together."""
@@ -76,15 +77,15 @@ class Weighted:
         return math.sqrt(own + mean**2 * float(column.var(correction=0)))
 
     def _column(self, layout: Layout) -> Tensor:
-        """The factor of each index of the first dim."""
+        """The factor of each index of the first dim of output units."""
         lengths = torch.tensor([int(length) for length in self.lengths], device="cpu")
         pattern = torch.tensor(self.factors, dtype=torch.float64, device="cpu").repeat_interleave(lengths)
-        size = layout.shape[0] if layout.shape else 1
+        size = layout.shape[layout.out_dims[0]] if layout.out_dims else 1
         if size % len(pattern):
             raise LayoutError(
-                f"Weighted deals out {len(pattern)} units at a time, and shape {layout.shape} has {size} in its first"
-                " dim.",
-                fix="give lengths whose sum divides the first dim",
+                f"Weighted deals out {len(pattern)} units at a time, and a {layout.kind} layout of shape"
+                f" {layout.shape} has {size}.",
+                fix=f"give lengths whose sum divides {size}",
             )
         return pattern.repeat(size // len(pattern))
 

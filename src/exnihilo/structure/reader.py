@@ -10,6 +10,7 @@ from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
 from exnihilo.structure.branches import branches_of, tails_of
 from exnihilo.structure.graph import Graph, graph_of
+from exnihilo.structure.joins import feeders_of, joins_of
 from exnihilo.structure.junctions import Junction, junctions_of
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.records import Parameter, Role, Slice, Structure
@@ -121,6 +122,9 @@ class _Facts:
                 self._sites.setdefault(site.weight.name, site)
         self._readers = graph.readers
         self._all_sites = sites
+        self._feeders = feeders_of(graph, sites)
+        frozen = frozenset(self._canonical[path] for path, p in model.named_parameters() if not p.requires_grad)
+        self._joins = joins_of(graph, sites, frozen)
 
     def parameters(self) -> list[Parameter]:
         owners: dict[int, str] = {}
@@ -152,6 +156,8 @@ class _Facts:
             activation=self._activation(site),
             offset=_offset(site.weight) if site is not None else 0.0,
             computed=site is not None and site.kind is Kind.MAP and site.weight is not None and site.weight.computed,
+            fed_by=self._feeders.get(owner),
+            joins=owner in self._joins,
         )
 
     def _activation(self, site: Site | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from exnihilo.layouts import Layout
 
 # A change of a record's fields raises this number; a file of another version is refused.
-STRUCTURE_VERSION = 1
+STRUCTURE_VERSION = 2
 
 Shortcut = Literal["identity", "projection"]
 NormPlacement = Literal["pre", "post", "sandwich", "inner", "none"]
@@ -82,6 +82,9 @@ class Parameter:
             ``-offset`` makes the product zero and ``1 - offset`` makes it neutral.
         computed: Of a map: the model maps by something computed from it (a normalized or standardized weight), so that
             a law for its own values is none for the map.
+        fed_by: Of a map: the weight of the map whose output is all that it reads, and which feeds nothing else; zeros
+            in both would never leave zero. None where there is none.
+        joins: Of a trained map or scale: zeros in it take away what its path adds to a trunk of frozen parameters.
     """
 
     name: str
@@ -100,6 +103,8 @@ class Parameter:
     activation: str | None = None
     offset: float = 0.0
     computed: bool = False
+    fed_by: str | None = None
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
