@@ -11,6 +11,10 @@ from exnihilo.lab.records import Run, RunRecord
 from exnihilo.lab.schedule import pending
 
 SMALL = Preset(
+    model_seeds=6,
+    model_steps=4,
+    deep_seeds=2,
+    deep_steps=4,
     name="small",
     tasks=("digits", "wine", "breast_cancer", "spirals"),
     lrs=(0.03, 0.1, 0.3),

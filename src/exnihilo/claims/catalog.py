@@ -1,4 +1,4 @@
-"""Every claim, in the article's order."""
+"""Every claim: the article's in its order, then what papers found."""
 
 from collections.abc import Iterable
 
@@ -29,6 +29,7 @@ from exnihilo.claims import (
     t7,
 )
 from exnihilo.claims.claim import Claim
+from exnihilo.claims.published import he_depth
 from exnihilo.errors import UnknownNameError
 
 _DEFINITIONS = (d1, d2, d3, d4, d5, d6, d7)
@@ -39,10 +40,32 @@ _TABLES = (t1, t2, t3, t4, t5, t6, t7)
 CLAIMS: tuple[Claim, ...] = tuple(
     module.CLAIM for module in (*_DEFINITIONS, *_COMPARISON, *_MISCONCEPTIONS, *_TABLES, k1, f1)
 )
+PUBLISHED: tuple[Claim, ...] = tuple(module.CLAIM for module in (he_depth,))
+SETS = ("article", "published")
+
+
+def every_claim() -> tuple[Claim, ...]:
+    """All claims of all sets, in the order of the page."""
+    return (*CLAIMS, *PUBLISHED)
+
+
+def claims_in(name: str) -> tuple[Claim, ...]:
+    """The claims of a set.
+
+    Raises:
+        UnknownNameError: There is no such set.
+
+    Example:
+        >>> claims_in("published")[0].id
+        'P1'
+    """
+    if name not in SETS:
+        raise UnknownNameError.of("set of claims", name, SETS, plural="sets")
+    return CLAIMS if name == "article" else PUBLISHED
 
 
 def claims_named(ids: Iterable[str]) -> tuple[Claim, ...]:
-    """The claims with these ids, in the article's order, each once; upper and lower case are the same.
+    """The claims with these ids, in the order of the page, each once; upper and lower case are the same.
 
     Raises:
         UnknownNameError: There is no such claim; the nearest id is suggested.
@@ -52,8 +75,8 @@ def claims_named(ids: Iterable[str]) -> tuple[Claim, ...]:
         ['D2', 'T6']
     """
     wanted = dict.fromkeys(name.strip().upper() for name in ids)
-    known = [claim.id for claim in CLAIMS]
+    known = [claim.id for claim in every_claim()]
     for name in wanted:
         if name not in known:
             raise UnknownNameError.of("claim", name, known)
-    return tuple(claim for claim in CLAIMS if claim.id in wanted)
+    return tuple(claim for claim in every_claim() if claim.id in wanted)

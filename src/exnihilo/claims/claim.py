@@ -103,12 +103,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a claim's rule made of what was found."""
+    """What a claim's rule made of what was found; ``n`` counts the runs that were measured in place."""
 
     verdict: ClaimVerdict
     finding: str
     evidence: Evidence
     factor: str | None = None
+    n: int = 0
 
 
 class Studies(Protocol):
@@ -134,10 +135,10 @@ def _no_studies(preset: Preset, seed: int) -> tuple[Study, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One row of the article, put to the test.
+    """One row of the article, or one result of a paper, put to the test.
 
     Args:
-        id: As in the article's list, such as ``D2``.
+        id: As in the article's list, such as ``D2``; of a paper's result P and a number.
         title: A few words.
         statement: What is claimed, in our words.
         basis: ``exact``, ``measured`` or ``explained``.
@@ -176,7 +177,7 @@ class Claim:
             statement=self.statement,
             verdict=reading.verdict,
             basis=self.basis,
-            n=found.num_runs,
+            n=found.num_runs + reading.n,
             rule=self.rule,
             finding=reading.finding,
             factor=reading.factor,

@@ -24,6 +24,8 @@ class Preset:
         looks: Cumulative judging seeds; undecided comparisons go on to the next look.
         shown_seeds: Judging seeds of what is shown or described, and not compared.
         steps: Optimizer steps of a run.
+        model_seeds, model_steps: Judging seeds and steps of models that train alone.
+        deep_seeds, deep_steps: Those of models of hundreds of layers, whose step takes a good part of a second.
         margin: Difference of an accuracy that matters.
     """
 
@@ -34,6 +36,10 @@ class Preset:
     looks: tuple[int, ...]
     shown_seeds: int
     steps: int
+    model_seeds: int
+    model_steps: int
+    deep_seeds: int
+    deep_steps: int
     margin: float = 0.02
 
     @property
@@ -94,6 +100,10 @@ PRESETS = {
             looks=(10, 16),
             shown_seeds=3,
             steps=300,
+            model_seeds=6,
+            model_steps=150,
+            deep_seeds=3,
+            deep_steps=40,
         ),
         Preset(
             name="full",
@@ -103,6 +113,10 @@ PRESETS = {
             looks=(16, 24, 40),
             shown_seeds=10,
             steps=1000,
+            model_seeds=12,
+            model_steps=600,
+            deep_seeds=6,
+            deep_steps=150,
         ),
     )
 }

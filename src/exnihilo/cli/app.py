@@ -57,7 +57,10 @@ def _root(
 
 @app.command("claims")
 def claims(
-    only: Annotated[str, typer.Option(help="Ids of claims, such as D2,T6.", show_default="all 24")] = "",
+    only: Annotated[str, typer.Option(help="Ids of claims, such as D2,T6,P4.", show_default="all of --set")] = "",
+    of_set: Annotated[
+        str, typer.Option("--set", help="article: its 24 claims. published: what papers on initialization found.")
+    ] = "article",
     preset: Annotated[
         str, typer.Option(help="quick: minutes. full: more tasks, seeds and steps; --dry-run says how long.")
     ] = "quick",
@@ -67,12 +70,14 @@ def claims(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what the article claims about zero initialization, and write the page that answers."""
+    """Measure what the article, or papers, claim about initialization, and write the page that answers."""
     with outcomes_shown(out):
         require_lab("exnihilo claims")
         from exnihilo.cli.claims import ask_claims  # needs the extra
 
-        ask_claims(only, preset=preset, seed=seed, workers=workers, out=out, dry_run=dry_run, as_json=as_json)
+        ask_claims(
+            only, of_set=of_set, preset=preset, seed=seed, workers=workers, out=out, dry_run=dry_run, as_json=as_json
+        )
 
 
 @app.command("study")

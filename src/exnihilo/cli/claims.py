@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from exnihilo.claims import catalog
-from exnihilo.claims.catalog import claims_named
+from exnihilo.claims.catalog import claims_in, claims_named
 from exnihilo.claims.claim import Claim
 from exnihilo.claims.presets import Preset, preset_named
 from exnihilo.claims.records import Results
@@ -27,9 +27,11 @@ from exnihilo.report.results_json import from_json, to_json
 from exnihilo.report.text import claim_line, summary
 
 
-def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dry_run: bool, as_json: bool) -> None:
+def ask_claims(
+    only: str, *, of_set: str, preset: str, seed: int, workers: int, out: Path, dry_run: bool, as_json: bool
+) -> None:
     """Answer the claims, write the page, and say where it is; earlier answers to other claims stay on it."""
-    claims = claims_asked(only)
+    claims = claims_asked(only, of_set)
     chosen = preset_named(preset)
     if dry_run:
         _forecast(claims, chosen, seed, workers, as_json=as_json)
@@ -58,17 +60,18 @@ def ask_claims(only: str, *, preset: str, seed: int, workers: int, out: Path, dr
         Console().print(summary(results, page))
 
 
-def claims_asked(only: str) -> tuple[Claim, ...]:
-    """The claims of a list such as ``D2,T6``, in the article's order; all of them where it is empty.
+def claims_asked(only: str, of_set: str) -> tuple[Claim, ...]:
+    """The claims of a list such as ``D2,T6``, of whatever set; all of one set where it is empty.
 
     Raises:
-        UnknownNameError: A claim that does not exist.
+        UnknownNameError: A claim or a set that does not exist.
         InvalidValueError: The list holds no name at all.
     """
     names = [name for name in only.split(",") if name.strip()]
     if only and not names:
         raise InvalidValueError(f"--only is '{only}' and names no claim.", fix="exnihilo claims --only D2,T6")
-    return claims_named(names) if names else catalog.CLAIMS
+    whole = claims_in(of_set)
+    return claims_named(names) if names else whole
 
 
 def kept(results: Results, path: Path) -> Results | None:
@@ -81,12 +84,12 @@ def kept(results: Results, path: Path) -> Results | None:
         same = _origin(earlier) == _origin(results)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours
         return None
-    known = {claim.id for claim in catalog.CLAIMS}
+    known = {claim.id for claim in catalog.every_claim()}
     return earlier if same and _ids(earlier) & known - _ids(results) else None
 
 
 def joined(results: Results, earlier: Results, num_runs: int) -> Results:
-    """The results with earlier answers to other claims, in the article's order.
+    """The results with earlier answers to other claims, in the order of the page.
 
     Args:
         results: Of this call.
@@ -94,14 +97,14 @@ def joined(results: Results, earlier: Results, num_runs: int) -> Results:
         num_runs: Runs behind all of them; a run that several share is one.
     """
     answers = {answer.id: answer for answer in (*earlier.claims, *results.claims)}
-    claims = tuple(answers[claim.id] for claim in catalog.CLAIMS if claim.id in answers)
+    claims = tuple(answers[claim.id] for claim in catalog.every_claim() if claim.id in answers)
     return replace(results, claims=claims, num_runs=num_runs, seconds=earlier.seconds + results.seconds)
 
 
 def _num_runs(results: Results, earlier: Results, ledger: Ledger) -> int:
     if results.num_runs == 0 or _ids(results) <= _ids(earlier):
         return earlier.num_runs  # the same runs as before: reading them all again takes seconds
-    known = {claim.id for claim in catalog.CLAIMS} & (_ids(earlier) | _ids(results))
+    known = {claim.id for claim in catalog.every_claim()} & (_ids(earlier) | _ids(results))
     return num_runs_behind(claims_named(known), ledger, preset=preset_named(results.preset), seed=results.seed)
 
 

@@ -29,6 +29,8 @@ from exnihilo.report.snippet import highlighted
 from exnihilo.report.text import counts, run_line
 
 OPENING = "F1"
+# How the ids of papers' results begin.
+PUBLISHED = "P"
 OWN_MODEL = "exnihilo check my_model.py:build    # or hf:gpt2, timm:resnet50"
 OWN_DATA = "exnihilo study examples/your_data.py --data your.csv --target column"
 
@@ -110,6 +112,7 @@ def page(results: Results, drawings: Mapping[str, Drawing], *, explanation: str,
         told=told,
         placed=set(figure_names(told)),
         cards=[answer for answer in results.claims if answer.id != OPENING],
+        first_published=next((answer.id for answer in results.claims if answer.id.startswith(PUBLISHED)), None),
         drawings=drawings,
         counts=counts(results),
         run_line=run_line(results),

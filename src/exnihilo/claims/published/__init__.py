@@ -1,0 +1,1 @@
+"""What papers on initialization found, put to the test: one file a paper, ids in the order of the catalog."""

@@ -1,0 +1,132 @@
+"""What the claims of papers share: each start in each place at its best rate, as a table, and as cells."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from exnihilo.claims.claim import Found
+from exnihilo.claims.records import Axis, Cell, Figure, Table, Value
+from exnihilo.claims.tables import counted, how_counted, num_diverged
+from exnihilo.lab.records import RunRecord, Start
+from exnihilo.lab.study import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A start in a place, at one rate.
+
+    Args:
+        place: The place.
+        start: The start.
+        lr: Its tuned rate, or the rate of the grid with the lowest median of the final training loss.
+        records: Its judging runs at that rate, by seed.
+    """
+
+    place: Place
+    start: Start
+    lr: float
+    records: Sequence[RunRecord]
+
+
+def arms(found: Found, *studies: str) -> tuple[Arm, ...]:
+    """Every start in every place of the studies, place by place."""
+    return tuple(
+        _arm(found, name, place, start)
+        for name in studies
+        for place in found.studies[name].places
+        for start in found.studies[name].arms
+    )
+
+
+def _arm(found: Found, name: str, place: Place, start: Start) -> Arm:
+    of = found.studies[name]
+    if of.policy == "tuned":
+        return Arm(
+            place=place, start=start, lr=found.rate(name, place, start), records=found.judged(name, place, start)
+        )
+    runs = {lr: found.judged(name, place, start, lr) for lr in of.lrs}
+    best = min(runs, key=lambda lr: median(counted(record, "train_loss") for record in runs[lr]))
+    return Arm(place=place, start=start, lr=best, records=runs[best])
+
+
+def table(of: Iterable[Arm], title: str, metrics: Mapping[str, str]) -> Table:
+    """Median over the seeds of each arm.
+
+    Args:
+        of: The arms.
+        title: Of the table.
+        metrics: Keys of ``exnihilo.lab.metrics.METRICS`` by the column's name.
+    """
+    rows: list[tuple[Value, ...]] = []
+    for arm in of:
+        medians = (median(counted(record, metric) for record in arm.records) for metric in metrics.values())
+        where = (arm.place.network.label, arm.place.optimizer.label, arm.start.label, arm.lr)
+        rows.append((*where, *medians, len(arm.records), num_diverged(arm.records)))
+    return Table(
+        title=f"{title}; {how_counted(metrics.values())}",
+        columns=("network", "optimizer", "start", "rate", *metrics, "seeds", "of which diverged"),
+        rows=tuple(rows),
+    )
+
+
+def all_or_none(
+    where: str, records: Sequence[RunRecord], holds: Callable[[RunRecord], bool], told: str, *, wanted: bool = True
+) -> Cell:
+    """A cell that asks one thing of every run: it supports where all are as wanted, refutes where none is.
+
+    Args:
+        where: The place.
+        records: The runs.
+        holds: What is asked of one.
+        told: What it is for a run to hold, such as ``learn``.
+        wanted: Whether the claim wants it to hold, or not to.
+    """
+    holding = sum(map(holds, records))
+    side = {len(records): wanted, 0: not wanted}.get(holding) if records else None
+    return Cell(where=where, supports=side, n=len(records), finding=f"{holding} of {len(records)} runs {told}.")
+
+
+def curves(name: str, title: str, of: Iterable[Arm], *, facet: Callable[[Arm], str], y_max: float = 10.0) -> Figure:
+    """Median training loss against the step, with the band from the lowest to the highest seed, one facet a place."""
+    rows: list[Mapping[str, Value]] = []
+    for arm in of:
+        for index, step in enumerate(arm.records[0].evaluation_steps):
+            losses = [min(_finite(record.train_loss[index], y_max), y_max) for record in arm.records]
+            rows.append(
+                {
+                    "facet": facet(arm),
+                    "start": f"{arm.start.label}",
+                    "step": step,
+                    "value": median(losses),
+                    "low": min(losses),
+                    "high": max(losses),
+                }
+            )
+    return Figure(
+        name=name,
+        title=title,
+        caption=(
+            "Median of the seeds, each start at its best rate; bands from the lowest to the highest seed. "
+            f"A loss above {y_max:g}, or one that is not finite, is drawn at {y_max:g}."
+        ),
+        mark="line",
+        x=Axis(field="step", title="optimizer step"),
+        y=Axis(field="value", title="training loss"),
+        color=Axis(field="start", title="start", kind="nominal"),
+        facet=Axis(field="facet", title="", kind="nominal"),
+        rows=tuple(rows),
+    )
+
+
+def _finite(loss: float, worst: float) -> float:
+    return loss if loss == loss else worst  # NaN alone differs from itself
+
+
+def span(arm: Arm, metric: str) -> str:
+    """The lowest and the highest of an arm's runs, in words.
+
+    A run that diverged counts as the metric's worst.
+    """
+    values = [counted(record, metric) for record in arm.records]
+    low, high = min(values), max(values)
+    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
