@@ -84,6 +84,23 @@ def test_delta_orthogonal_keeps_every_norm_at_any_depth():
     torch.testing.assert_close(norms, torch.ones(3), atol=1e-4, rtol=1e-4)
 
 
+def test_three_hundred_tanh_convolutions_hand_gradients_through_undiminished():
+    maps = [nn.Conv2d(8 if i else 1, 8, 3, padding=1) for i in range(300)]
+    model = nn.Sequential(*(layer for conv in maps for layer in (conv, nn.Tanh())))
+    x = torch.randn(16, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+    def gradients(gain: str) -> list[float]:
+        xn.initialize(model, f"delta-orthogonal{gain}", x, seed=0)
+        model.zero_grad()
+        model(x).square().sum().backward()
+        return [float(conv.weight.grad.norm()) for conv in maps[1:]]
+
+    norms = gradients("")
+    assert max(norms) < 30 * min(norms)
+    grown = gradients("(gain=1.59)")  # keeps the mean square of tanh
+    assert not math.isfinite(grown[0]) or grown[0] > 1e6 * grown[-1]
+
+
 def test_delta_orthogonal_refuses_what_narrows_and_what_has_no_kernel():
     with pytest.raises(RecipeError, match="no isometry for"):
         xn.plan(Plain(narrow=True), "delta-orthogonal", example=torch.randn(1, 16, 6, 6))

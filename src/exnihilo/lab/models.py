@@ -84,7 +84,7 @@ class _ConvBranch(nn.Module):
 
 
 class PlainCNN(nn.Module):
-    """``depth`` 3x3 convolutions, each followed by a norm (or none) and the activation, pooling, a head."""
+    """``depth`` 3x3 convolutions, each followed by a norm (or none) and the activation, and a head of every position."""
 
     def __init__(self, model: Model, task: Task) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class PlainCNN(nn.Module):
         self.layers = nn.ModuleList(_conv(i, o) for i, o in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(_channel_norm(model) for _ in range(model.depth))
         self.act = activation_named(model.activation).function
-        self.head = nn.Linear(model.width, task.num_outputs)
+        self.head = nn.Linear(model.width * self.shape[1] * self.shape[2], task.num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores."""
         x = x.view(-1, *self.shape)
         for conv, norm in zip(self.layers, self.norms, strict=True):
             x = self.act(norm(conv(x)))
-        return self.head(x.mean((2, 3)))
+        return self.head(x.flatten(1))
 
 
 class Transformer(nn.Module):
