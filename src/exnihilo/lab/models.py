@@ -84,7 +84,7 @@ class _ConvBranch(nn.Module):
 
 
 class PlainCNN(nn.Module):
-    """``depth`` 3x3 convolutions, each followed by a norm (or none) and the activation, and a head of every position."""
+    """``depth`` 3x3 convolutions, each followed by a norm (or none) and the activation, and a head of all positions."""
 
     def __init__(self, model: Model, task: Task) -> None:
         super().__init__()

@@ -118,8 +118,8 @@ class Model:
         ``residual_mlp``: a stem, ``depth`` branches ``x + W_out act(norm(W_in x))``, a head.
         ``residual_cnn``: a 3x3 stem, ``depth`` branches of two 3x3 convolutions, each behind ``act(norm(.))``, then
         pooling and a head. ``plain_cnn``: ``depth`` 3x3 convolutions, each followed by ``norm`` and ``act``, and a
-        head that reads every position. ``transformer``: a causal one of ``depth`` layers (attention, then two maps of four times
-        the width), each normalized before (``pre``) or after (``post``) its sums, or not at all.
+        head that reads every position. ``transformer``: a causal one of ``depth`` layers (attention, then two maps of
+        four times the width), each normalized before (``pre``) or after (``post``) its sums, or not at all.
         ``adapted_mlp``: ``depth`` hidden layers that were trained on images turned by 90 degrees and are frozen, each
         map with a trained low-rank product beside it.
 
