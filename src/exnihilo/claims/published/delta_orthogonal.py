@@ -1,0 +1,74 @@
+"""P8: a plain CNN of 1,000 layers learns from delta-orthogonal kernels (Xiao et al., 2018)."""
+
+import math
+
+from exnihilo.claims.claim import Claim, Found, Reading
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.published.learning import Depth, deep_study, read_depth
+from exnihilo.lab.records import Model, Optimizer, Start
+from exnihilo.lab.study import Study
+
+ASKED = Depth(
+    study="P8 plain CNNs of 1,000 layers",
+    question="Do plain tanh CNNs of 1,000 layers learn from delta-orthogonal kernels, and from Xavier's?",
+    task="digits",
+    model=Model(family="plain_cnn", depth=1000, width=8, activation="tanh"),
+    wanted={Start(name="delta-orthogonal"): True, Start(name="xavier"): False},
+    optimizer=Optimizer(name="adam"),
+    lrs=(0.0001, 0.0003),
+    # A tenth below guessing ten balanced classes: beyond what the bias of the head alone reaches.
+    learns=round(0.9 * math.log(10), 2),
+    guessing=math.log(10),
+    figure="p8-thousand-convolutions",
+    what="Plain tanh CNNs of 1,000 layers on digits",
+)
+
+
+def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
+    """Both starts at both rates."""
+    return (deep_study(ASKED, preset, seed),)
+
+
+def read(found: Found) -> Reading:
+    """Delta-orthogonal runs must learn; Xavier's must not."""
+    return read_depth(found, ASKED)
+
+
+SNIPPET = """\
+import torch
+
+for name in ("delta-orthogonal", "xavier"):
+    torch.manual_seed(0)
+    x = torch.randn(32, 8, 8, 8, requires_grad=True)
+    y = x
+    for _ in range(300):
+        kernel = torch.zeros(8, 8, 3, 3)
+        if name == "xavier":
+            torch.nn.init.xavier_normal_(kernel)
+        else:
+            torch.nn.init.orthogonal_(kernel[:, :, 1, 1])
+        y = torch.tanh(torch.conv2d(y, kernel, padding=1))
+    y.square().sum().backward()
+    print(name, "signal", y.std().item(), "gradient at the input", x.grad.std().item())
+"""
+
+CLAIM = Claim(
+    id="P8",
+    title="Delta-orthogonal kernels train a plain CNN of 1,000 layers",
+    statement=(
+        "Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), section 4: plain tanh CNNs of thousands of "
+        "layers, without shortcuts or norms, learn from delta-orthogonal kernels at the critical gain; Gaussian ones "
+        "do not."
+    ),
+    basis="measured",
+    rule=(
+        f"Plain tanh CNNs of {ASKED.model.depth:,} convolutions, 3x3 with {ASKED.model.width} channels, on digits (the "
+        "paper: CIFAR-10, 256 channels, many more steps), Adam, each start at the better of two rates. The "
+        f"delta-orthogonal cell supports the claim if every run ends at or below a training loss of {ASKED.learns:g}, "
+        "a tenth below that of guessing, and refutes it if none does; the Xavier cell the other way round; both are "
+        "open between."
+    ),
+    read=read,
+    studies=studies,
+    snippet=SNIPPET,
+)

@@ -1,0 +1,115 @@
+"""The claims of one shape: at a depth, one start learns where another does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exnihilo.claims.claim import Found, Reading, conclude, factor_of
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.published.arms import Arm, all_or_none, arms, curves, span, table
+from exnihilo.claims.records import Evidence
+from exnihilo.lab.records import Model, Optimizer, RunRecord, Start
+from exnihilo.lab.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """What is asked at a depth.
+
+    Args:
+        study: The study's name.
+        question: What it asks.
+        task: What is learned.
+        model: The deep model.
+        wanted: Whether the claim wants each start to learn.
+        optimizer, lrs: Each start is judged at its best rate of these.
+        learns: The training loss at or below which a run has learned more than a constant answer.
+        guessing: The loss of the best constant answer, for the finding.
+        figure: The name of the figure.
+        what: The model, in words that begin a title.
+    """
+
+    study: str
+    question: str
+    task: str
+    model: Model
+    wanted: Mapping[Start, bool]
+    optimizer: Optimizer
+    lrs: tuple[float, ...]
+    learns: float
+    guessing: float
+    figure: str
+    what: str
+
+
+def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32) -> Study:
+    """Every start at every rate: a step passes through hundreds of layers, so that the seeds are few."""
+    return Study(
+        name=asked.study,
+        question=asked.question,
+        tasks=(asked.task,),
+        networks=(asked.model,),
+        starts=tuple(asked.wanted),
+        optimizers=(asked.optimizer,),
+        lrs=asked.lrs,
+        policy="grid",
+        seed=seed,
+        looks=(preset.deep_seeds,),
+        steps=preset.deep_steps,
+        batch_size=batch_size,
+        evaluations=4,
+        measurements=1,
+    )
+
+
+def read_depth(found: Found, asked: Depth) -> Reading:
+    """Each start must learn, or must not, as the claim wants it: in all of its runs."""
+    of = arms(found, asked.study)
+
+    def has_learned(record: RunRecord) -> bool:
+        return not record.diverged and record.train_loss[-1] <= asked.learns
+
+    cells = tuple(
+        all_or_none(
+            arm.start.label,
+            arm.records,
+            has_learned,
+            f"end at or below a training loss of {asked.learns:g}",
+            wanted=asked.wanted[arm.start],
+        )
+        for arm in of
+    )
+    told = "; ".join(_told(arm) for arm in of)
+    return Reading(
+        verdict=conclude(cells),
+        finding=(
+            f"Training loss after {of[0].records[0].run.steps} steps, where the best constant answer has "
+            f"{asked.guessing:.2f}: {told}."
+        ),
+        factor=factor_of(cells),
+        evidence=Evidence(
+            cells=cells,
+            tables=(
+                table(
+                    of,
+                    f"{asked.what}, each start at its best rate, median over seeds",
+                    {"training loss": "train_loss", "test accuracy": "test_score"},
+                ),
+            ),
+            figures=(
+                curves(
+                    asked.figure,
+                    f"Training loss of {asked.what[0].lower()}{asked.what[1:]}",
+                    of,
+                    facet=lambda arm: arm.place.network.label,
+                    y_max=2 * asked.guessing,
+                ),
+            ),
+        ),
+    )
+
+
+def _told(arm: Arm) -> str:
+    lost = sum(record.diverged for record in arm.records)
+    if lost == len(arm.records):
+        return f"{arm.start.label} diverged in all {lost} runs at each rate"
+    return f"{arm.start.label} {span(arm, 'train_loss')}"
