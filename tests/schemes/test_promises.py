@@ -1,6 +1,7 @@
 """Every scheme against its promise, over every layout on which it makes sense."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from scheme_checks import (
     is_haar,
     keeps_promise,
     keeps_singular_values,
+    loaded,
     mean_square_gain,
     zeros_of_each_unit,
 )
@@ -24,6 +26,7 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mirrored,
     Noisy,
     Normal,
     Ones,
@@ -134,6 +137,34 @@ def test_runs_that_are_no_parts_and_lengths_are_refused(runs: tuple[float, ...])
 def test_runs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(LayoutError, match="64 output units are no whole number of"):
         Sliced(runs=(0, 6, 1, 3)).sample(Layout.linear(64, 8), Key(0, "w"))
+
+
+@pytest.mark.parametrize("base", [xavier_normal(), Orthogonal(gain=1.4)])
+@pytest.mark.parametrize("layout", [name for name in HAS_MATRICES if name != "conv2d_depthwise"])
+@pytest.mark.parametrize("which", [{"rows": False}, {"columns": False}, {}])
+def test_pairs_keep_the_promise_of_the_half(base: Scheme, layout: str, which: dict[str, bool]) -> None:
+    assert keeps_promise(Mirrored(base=base, **which), LAYOUTS[layout], 4 * N)
+
+
+@pytest.mark.parametrize("build", [lambda: nn.Linear(8, 6), lambda: nn.Conv2d(8, 6, 3), lambda: nn.Conv1d(8, 12, 1)])
+def test_pairs_of_units_are_opposite_through_the_real_module(build: Callable[[], nn.Module]) -> None:
+    """Output halves are opposite; inputs whose halves agree give nothing. The module's own forward is the oracle."""
+    module = loaded(build(), Mirrored(base=Normal()))
+    shape = {nn.Linear: (4,), nn.Conv2d: (4, 5, 5), nn.Conv1d: (4, 5)}[type(module)]
+    dim = 1
+    one, other = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    y = module(torch.cat([one, other], dim))
+    first, second = y.chunk(2, dim)
+    torch.testing.assert_close(first, -second, atol=1e-6, rtol=0)
+    assert first.abs().max() > 0.01
+    torch.testing.assert_close(module(torch.cat([one, one], dim)), torch.zeros_like(y), atol=1e-5, rtol=0)
+
+
+def test_units_that_cannot_be_paired_are_refused() -> None:
+    with pytest.raises(LayoutError, match=r"pairs output units.*\(7, 4\) has an odd number"):
+        Mirrored().sample(Layout.linear(7, 4), Key(0, "w"))
+    with pytest.raises(LayoutError, match="pairs input units"):
+        Mirrored(rows=False).expected_std(Layout.conv(8, 8, (3,), groups=8))
 
 
 @pytest.mark.parametrize("case", MATRICES)

@@ -17,6 +17,7 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mirrored,
     Noisy,
     Normal,
     Ones,
@@ -56,7 +57,11 @@ simple = st.one_of(
 dealt = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 99)), max_size=4).map(lambda pairs: sum(pairs, ()))
 schemes = st.recursive(
     simple,
-    lambda inner: st.builds(Noisy, base=inner, std=numbers) | st.builds(Sliced, base=inner, runs=dealt),
+    lambda inner: (
+        st.builds(Noisy, base=inner, std=numbers)
+        | st.builds(Sliced, base=inner, runs=dealt)
+        | st.builds(Mirrored, base=inner, rows=st.booleans(), columns=st.booleans())
+    ),
     max_leaves=3,
 )
 
@@ -171,6 +176,7 @@ SCALABLE += [
     Noisy(base=Normal(), std=0.1),
     ZeroRow(row=2),
     Sliced(runs=(0, 3, 1, 1)),
+    Mirrored(columns=False),
 ]
 
 

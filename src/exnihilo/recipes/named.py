@@ -16,6 +16,7 @@ from exnihilo.recipes.he import He
 from exnihilo.recipes.identity_hadamard import IdentityHadamard
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
+from exnihilo.recipes.looks_linear import LooksLinear
 from exnihilo.recipes.mup import MuP
 from exnihilo.recipes.orthogonal import OrthogonalMaps
 from exnihilo.recipes.prior_bias import PriorBias
@@ -58,6 +59,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "adaln-zero": AdaLNZero,
     "identity-hadamard": IdentityHadamard,
     "delta-orthogonal": DeltaOrthogonalMaps,
+    "looks-linear": LooksLinear,
     "siren": Siren,
     "recurrent": Recurrent,
     "admin": Admin,

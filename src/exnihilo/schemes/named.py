@@ -7,6 +7,7 @@ from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
@@ -48,6 +49,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "identity": Identity,
     "hadamard": Hadamard,
     "dirac": Dirac,
+    "mirrored": Mirrored,
     "chrono": Chrono,
     "sliced": Sliced,
     "sparse": Sparse,
