@@ -45,4 +45,4 @@ def same(first, second):
 
 # What has no place in such a model: it has norms in front, a tied head, and no attention, kernel, sine or recurrence.
 REFUSING = {"zero-head", "fixup", "t-fixup", "deepnorm", "sub-ln", "admin", "adaln-zero", "delta-orthogonal"}
-REFUSING |= {"siren", "recurrent", "prior-bias", "looks-linear"}
+REFUSING |= {"siren", "recurrent", "prior-bias", "looks-linear", "mimetic"}

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +28,7 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mimetic,
     Mirrored,
     Noisy,
     Normal,
@@ -47,6 +50,7 @@ from exnihilo.schemes import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.mimetic import Part
 
 # Entries of kurtosis k need (k - 1) / 2 times as many as normal ones for the same window.
 EVERYWHERE: dict[str, tuple[Scheme, int]] = {
@@ -137,6 +141,64 @@ def test_runs_that_are_no_parts_and_lengths_are_refused(runs: tuple[float, ...])
 def test_runs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(LayoutError, match="64 output units are no whole number of"):
         Sliced(runs=(0, 6, 1, 3)).sample(Layout.linear(64, 8), Key(0, "w"))
+
+
+MIMETIC = {
+    "query": (Mimetic(part="query", head=16), Layout.linear(64, 96)),
+    "whole key": (Mimetic(part="key", score_alpha=0.2), Layout.linear(64, 64)),
+    "value": (Mimetic(part="value"), Layout.linear(48, 64)),
+    "out": (Mimetic(part="out", value_beta=-1.0), Layout.linear(64, 48)),
+    "packed": (Mimetic(part="packed", head=16, runs=(0, 64, 1, 64, 2, 64)), Layout.packed(64, 64)),
+    "small": (Mimetic(part="query", head=2), Layout.linear(8, 8)),
+}
+
+
+@pytest.mark.parametrize("case", MIMETIC)
+def test_factors_keep_their_promise(case: str) -> None:
+    assert keeps_promise(*MIMETIC[case])
+
+
+@pytest.mark.parametrize("part", ["query", "key", "value", "out"])
+def test_factors_are_told_from_those_of_other_numbers_and_parts(part: Part) -> None:
+    """Each number moves its own product, and no other."""
+    layout, scores = Layout.linear(16, 16), part in ("query", "key")
+    drawn = Mimetic(part=part).sample(layout, Key(0, "w"))
+    for option, moves in (("score_alpha", scores), ("score_beta", scores), ("nth", True), ("value_beta", not scores)):
+        other = replace(Mimetic(part=part), **{option: 2}).sample(layout, Key(0, "w"))
+        assert torch.equal(other, drawn) is not moves
+
+
+@pytest.mark.parametrize(
+    ("scheme", "layout", "message"),
+    [
+        (Mimetic(), Layout.conv(8, 8, (3,)), "for one map without a kernel"),
+        (Mimetic(), Layout.packed(8, 8), "for one map without a kernel"),
+        (Mimetic(head=3), Layout.linear(8, 8), "8 units in heads of 3"),
+        (Mimetic(part="value"), Layout.linear(16, 8), "heads of 16 from a width of 8"),
+        (Mimetic(), Layout.vector(8), "has no factors"),
+    ],
+)
+def test_maps_that_are_no_factors_are_refused(scheme: Scheme, layout: Layout, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        scheme.sample(layout, Key(0, "w"))
+    with pytest.raises(LayoutError, match=message):
+        scheme.expected_std(layout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"part": "query", "runs": (0, 8)}, "a packed tensor needs parts 0 to 2, others none"),
+        ({"part": "packed"}, "a packed tensor needs parts 0 to 2"),
+        ({"part": "packed", "runs": (3, 8)}, "parts 0 to 2"),
+        ({"shared": -1}, "Mimetic.shared is -1"),
+        ({"value_alpha": math.nan}, "Mimetic.value_alpha is nan"),
+        ({"part": "keys"}, "Did you mean 'key'"),
+    ],
+)
+def test_impossible_options_of_factors_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mimetic(**options)
 
 
 @pytest.mark.parametrize("base", [xavier_normal(), Orthogonal(gain=1.4)])

@@ -17,6 +17,7 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mimetic,
     Mirrored,
     Noisy,
     Normal,
@@ -52,6 +53,14 @@ simple = st.one_of(
         distribution=st.sampled_from(["normal", "truncated_normal", "uniform"]),
     ),
     st.builds(Orthogonal, gain=numbers),
+    st.builds(
+        Mimetic,
+        part=st.sampled_from(["query", "out"]),
+        head=st.integers(0, 99),
+        value_beta=numbers,
+        shared=st.integers(0, 3),
+    ),
+    st.just(Mimetic(part="packed", runs=(0, 8, 1, 8, 2, 8))),
     st.builds(TorchDefault, fan_in=st.none() | numbers),
 )
 dealt = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 99)), max_size=4).map(lambda pairs: sum(pairs, ()))

@@ -17,6 +17,7 @@ from exnihilo.recipes.identity_hadamard import IdentityHadamard
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
 from exnihilo.recipes.looks_linear import LooksLinear
+from exnihilo.recipes.mimetic import MimeticAttention
 from exnihilo.recipes.mup import MuP
 from exnihilo.recipes.orthogonal import OrthogonalMaps
 from exnihilo.recipes.prior_bias import PriorBias
@@ -60,6 +61,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "identity-hadamard": IdentityHadamard,
     "delta-orthogonal": DeltaOrthogonalMaps,
     "looks-linear": LooksLinear,
+    "mimetic": MimeticAttention,
     "siren": Siren,
     "recurrent": Recurrent,
     "admin": Admin,

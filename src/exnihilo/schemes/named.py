@@ -7,6 +7,7 @@ from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.mimetic import Mimetic
 from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
@@ -49,6 +50,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "identity": Identity,
     "hadamard": Hadamard,
     "dirac": Dirac,
+    "mimetic": Mimetic,
     "mirrored": Mirrored,
     "chrono": Chrono,
     "sliced": Sliced,

@@ -11,7 +11,7 @@ from typing import Literal
 from exnihilo.layouts import Layout
 
 # A change of a record's fields raises this number; a file of another version is refused.
-STRUCTURE_VERSION = 1
+STRUCTURE_VERSION = 2
 
 Shortcut = Literal["identity", "projection"]
 NormPlacement = Literal["pre", "post", "sandwich", "inner", "none"]
@@ -146,13 +146,14 @@ class Branch:
 class Attention:
     """One attention: weights of the maps that make query, key and value, and of the first map behind it.
 
-    A packed weight is named once for each of its slices.
+    A packed weight is named once for each of its slices. ``head`` is how many units of a query one head compares.
     """
 
     query: tuple[str, ...]
     key: tuple[str, ...]
     value: tuple[str, ...]
     out: tuple[str, ...]
+    head: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
