@@ -18,9 +18,8 @@ CASES = {name: build() for name, build in SCHEMES.items()} | {
     "noisy_sparse": Noisy(base=Sparse(), std=0.1),
     "variance_scaling_truncated": VarianceScaling(distribution="truncated_normal"),
 }
-RANDOM = [
-    name for name in CASES if name not in ("zeros", "ones", "constant", "identity", "dirac", "values", "hadamard")
-]
+FIXED = ("zeros", "ones", "constant", "identity", "repeated_identity", "dirac", "values", "hadamard")
+RANDOM = [name for name in CASES if name not in FIXED]
 SOME = ("dirac", "delta_orthogonal", "chrono", "mimetic", "mirrored")
 CPU = torch.device("cpu")
 

@@ -46,7 +46,7 @@ class LooksLinear:
 
     References:
         Balduzzi, Frean, Leary, Lewis, Ma, McWilliams (2017), The Shattered Gradients Problem: If resnets are the
-        answer, then what is the question?, section 4.
+        answer, then what is the question?
 
     Differs:
         The paper pairs units by the concatenated rectifier or by ReLU; here by any activation that cancels in pairs.

@@ -54,7 +54,7 @@ class MimeticAttention:
         0.4
 
     References:
-        Trockman, Kolter (2023), Mimetic Initialization of Self-Attention Layers, section 3.
+        Trockman, Kolter (2023), Mimetic Initialization of Self-Attention Layers.
 
     Differs:
         The paper makes position embeddings sinusoidal; here they are kept, as all but attention is.

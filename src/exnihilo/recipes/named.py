@@ -14,6 +14,7 @@ from exnihilo.recipes.fixup import Fixup
 from exnihilo.recipes.gpt2 import GPT2
 from exnihilo.recipes.he import He
 from exnihilo.recipes.identity_hadamard import IdentityHadamard
+from exnihilo.recipes.idinit import IDInit
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
 from exnihilo.recipes.looks_linear import LooksLinear
@@ -59,6 +60,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "sub-ln": SubLN,
     "adaln-zero": AdaLNZero,
     "identity-hadamard": IdentityHadamard,
+    "idinit": IDInit,
     "delta-orthogonal": DeltaOrthogonalMaps,
     "looks-linear": LooksLinear,
     "mimetic": MimeticAttention,

@@ -68,7 +68,7 @@ class Mimetic:
         True
 
     References:
-        Trockman, Kolter (2023), Mimetic Initialization of Self-Attention Layers, section 3.
+        Trockman, Kolter (2023), Mimetic Initialization of Self-Attention Layers.
     """
 
     part: Part = "query"

@@ -44,7 +44,7 @@ class Mirrored:
 
     References:
         Balduzzi, Frean, Leary, Lewis, Ma, McWilliams (2017), The Shattered Gradients Problem: If resnets are the
-        answer, then what is the question?, section 4.
+        answer, then what is the question?
     """
 
     base: Scheme = field(default_factory=Orthogonal)

@@ -7,7 +7,7 @@ from typing import Any
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.schemes.constant import Constant, Ones, Zeros
-from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
 from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
@@ -30,6 +30,7 @@ _LINEAR: Mapping[type, tuple[str, ...]] = {
     Orthogonal: ("gain",),
     DeltaOrthogonal: ("gain",),
     Identity: ("gain",),
+    RepeatedIdentity: ("gain",),
     Dirac: ("gain",),
     Sparse: ("std",),
     Noisy: ("std",),
