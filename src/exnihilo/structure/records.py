@@ -124,6 +124,8 @@ class Branch:
         norm: Where the norm stands: first on the branch (``pre``), behind the sum (``post``), first and last on the
             branch (``sandwich``), elsewhere on the branch (``inner``), nowhere (``none``).
         parent: Index of the branch that this one lies in, None at the top.
+        after: Index of the branch whose sum, perhaps normalized since, the shortcut carries on; None where a stream
+            begins.
     """
 
     index: int
@@ -140,6 +142,7 @@ class Branch:
     drop_path: bool = False
     norm: NormPlacement = "none"
     parent: int | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
