@@ -30,6 +30,7 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
     from exnihilo.probes.identity import certify
+    from exnihilo.probes.profile import profile_branches
     from exnihilo.probes.records import Certificate
     from exnihilo.recipes.mup import mup
     from exnihilo.recipes.named import recipes
@@ -41,7 +42,7 @@ __all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "N
 __all__ += ["Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task", "Verdict"]
 __all__ += ["__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
 __all__ += ["fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan", "read"]
-__all__ += ["recipes", "scheme_named", "study", "survived", "xavier_normal"]
+__all__ += ["profile_branches", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,7 @@ _homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records":
 _homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
 _homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
+_homes |= {"probes.profile": ("profile_branches",)}
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -17,6 +17,8 @@ ALLOWED = {
     "exnihilo.structure.copying": ["copy_()"],
     # A mask that would drop units at random drops none.
     "exnihilo.probes.promotion": ["fill_()"],
+    # The sum of a branch, an activation of a copy's run, gets the weight of its shortcut.
+    "exnihilo.probes.profile": ["add_()"],
     # A trial writes in its own copy's parameters, and puts the copy's buffers back before each pass.
     "exnihilo.probes.trial": ["copy_()", "copy_()"],
 }

@@ -46,4 +46,4 @@ def same(first, second):
 # What has no place in such a model: it has norms in front, a tied head, and no attention, kernel, sine,
 # recurrence or frozen trunk.
 REFUSING = {"zero-head", "fixup", "t-fixup", "deepnorm", "sub-ln", "admin", "adaln-zero", "delta-orthogonal"}
-REFUSING |= {"siren", "recurrent", "prior-bias", "zero-conv", "zero-gate"}
+REFUSING |= {"siren", "recurrent", "prior-bias", "zero-conv", "zero-gate", "looks-linear", "mimetic"}

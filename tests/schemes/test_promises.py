@@ -1,6 +1,9 @@
 """Every scheme against its promise, over every layout on which it makes sense."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from scheme_checks import (
     is_haar,
     keeps_promise,
     keeps_singular_values,
+    loaded,
     mean_square_gain,
     zeros_of_each_unit,
 )
@@ -24,10 +28,13 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mimetic,
+    Mirrored,
     Noisy,
     Normal,
     Ones,
     Orthogonal,
+    RepeatedIdentity,
     Scheme,
     Sliced,
     Sparse,
@@ -45,6 +52,7 @@ from exnihilo.schemes import (
     xavier_normal,
     xavier_uniform,
 )
+from exnihilo.schemes.mimetic import Part
 
 # Entries of kurtosis k need (k - 1) / 2 times as many as normal ones for the same window.
 EVERYWHERE: dict[str, tuple[Scheme, int]] = {
@@ -73,6 +81,7 @@ MATRICES: dict[str, tuple[Scheme, int]] = {
     "variance_scaling": (VarianceScaling(scale=3.0, mode="fan_avg", distribution="truncated_normal"), N),
     "orthogonal": (Orthogonal(gain=1.4), N),
     "identity": (Identity(gain=-0.7), N),
+    "repeated_identity": (RepeatedIdentity(gain=-0.7), N),
     "sparse": (Sparse(sparsity=0.6, std=0.5), 4 * N),
     "sliced": (Sliced(base=xavier_normal()), N),
     "noisy_identity": (Noisy(base=Identity(), std=0.1), N),
@@ -152,6 +161,92 @@ def test_runs_that_are_no_parts_and_lengths_are_refused(runs: tuple[float, ...])
 def test_runs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(LayoutError, match="64 output units are no whole number of"):
         Sliced(runs=(0, 6, 1, 3)).sample(Layout.linear(64, 8), Key(0, "w"))
+
+
+MIMETIC = {
+    "query": (Mimetic(part="query", head=16), Layout.linear(64, 96)),
+    "whole key": (Mimetic(part="key", score_alpha=0.2), Layout.linear(64, 64)),
+    "value": (Mimetic(part="value"), Layout.linear(48, 64)),
+    "out": (Mimetic(part="out", value_beta=-1.0), Layout.linear(64, 48)),
+    "packed": (Mimetic(part="packed", head=16, runs=(0, 64, 1, 64, 2, 64)), Layout.packed(64, 64)),
+    "small": (Mimetic(part="query", head=2), Layout.linear(8, 8)),
+}
+
+
+@pytest.mark.parametrize("case", MIMETIC)
+def test_factors_keep_their_promise(case: str) -> None:
+    assert keeps_promise(*MIMETIC[case])
+
+
+@pytest.mark.parametrize("part", ["query", "key", "value", "out"])
+def test_factors_are_told_from_those_of_other_numbers_and_parts(part: Part) -> None:
+    """Each number moves its own product, and no other."""
+    layout, scores = Layout.linear(16, 16), part in ("query", "key")
+    drawn = Mimetic(part=part).sample(layout, Key(0, "w"))
+    for option, moves in (("score_alpha", scores), ("score_beta", scores), ("nth", True), ("value_beta", not scores)):
+        other = replace(Mimetic(part=part), **{option: 2}).sample(layout, Key(0, "w"))
+        assert torch.equal(other, drawn) is not moves
+
+
+@pytest.mark.parametrize(
+    ("scheme", "layout", "message"),
+    [
+        (Mimetic(), Layout.conv(8, 8, (3,)), "for one map without a kernel"),
+        (Mimetic(), Layout.packed(8, 8), "for one map without a kernel"),
+        (Mimetic(head=3), Layout.linear(8, 8), "8 units in heads of 3"),
+        (Mimetic(part="value"), Layout.linear(16, 8), "heads of 16 from a width of 8"),
+        (Mimetic(), Layout.vector(8), "has no factors"),
+    ],
+)
+def test_maps_that_are_no_factors_are_refused(scheme: Scheme, layout: Layout, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        scheme.sample(layout, Key(0, "w"))
+    with pytest.raises(LayoutError, match=message):
+        scheme.expected_std(layout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"part": "query", "runs": (0, 8)}, "a packed tensor needs parts 0 to 2, others none"),
+        ({"part": "packed"}, "a packed tensor needs parts 0 to 2"),
+        ({"part": "packed", "runs": (3, 8)}, "parts 0 to 2"),
+        ({"shared": -1}, "Mimetic.shared is -1"),
+        ({"value_alpha": math.nan}, "Mimetic.value_alpha is nan"),
+        ({"part": "keys"}, "Did you mean 'key'"),
+    ],
+)
+def test_impossible_options_of_factors_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mimetic(**options)
+
+
+@pytest.mark.parametrize("base", [xavier_normal(), Orthogonal(gain=1.4)])
+@pytest.mark.parametrize("layout", [name for name in HAS_MATRICES if name != "conv2d_depthwise"])
+@pytest.mark.parametrize("which", [{"rows": False}, {"columns": False}, {}])
+def test_pairs_keep_the_promise_of_the_half(base: Scheme, layout: str, which: dict[str, bool]) -> None:
+    assert keeps_promise(Mirrored(base=base, **which), LAYOUTS[layout], 4 * N)
+
+
+@pytest.mark.parametrize("build", [lambda: nn.Linear(8, 6), lambda: nn.Conv2d(8, 6, 3), lambda: nn.Conv1d(8, 12, 1)])
+def test_pairs_of_units_are_opposite_through_the_real_module(build: Callable[[], nn.Module]) -> None:
+    """Output halves are opposite; inputs whose halves agree give nothing. The module's own forward is the oracle."""
+    module = loaded(build(), Mirrored(base=Normal()))
+    shape = {nn.Linear: (4,), nn.Conv2d: (4, 5, 5), nn.Conv1d: (4, 5)}[type(module)]
+    dim = 1
+    one, other = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    y = module(torch.cat([one, other], dim))
+    first, second = y.chunk(2, dim)
+    torch.testing.assert_close(first, -second, atol=1e-6, rtol=0)
+    assert first.abs().max() > 0.01
+    torch.testing.assert_close(module(torch.cat([one, one], dim)), torch.zeros_like(y), atol=1e-5, rtol=0)
+
+
+def test_units_that_cannot_be_paired_are_refused() -> None:
+    with pytest.raises(LayoutError, match=r"pairs output units.*\(7, 4\) has an odd number"):
+        Mirrored().sample(Layout.linear(7, 4), Key(0, "w"))
+    with pytest.raises(LayoutError, match="pairs input units"):
+        Mirrored(rows=False).expected_std(Layout.conv(8, 8, (3,), groups=8))
 
 
 @pytest.mark.parametrize("case", MATRICES)

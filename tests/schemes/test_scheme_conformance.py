@@ -18,9 +18,9 @@ CASES = {name: build() for name, build in SCHEMES.items()} | {
     "noisy_sparse": Noisy(base=Sparse(), std=0.1),
     "variance_scaling_truncated": VarianceScaling(distribution="truncated_normal"),
 }
-RANDOM = [
-    name for name in CASES if name not in ("zeros", "ones", "constant", "identity", "dirac", "values", "hadamard")
-]
+FIXED = ("zeros", "ones", "constant", "identity", "repeated_identity", "dirac", "values", "hadamard")
+RANDOM = [name for name in CASES if name not in FIXED]
+SOME = ("dirac", "delta_orthogonal", "chrono", "mimetic", "mirrored")
 CPU = torch.device("cpu")
 
 
@@ -38,7 +38,10 @@ PAIRS = [(name, layout) for name, scheme in CASES.items() for layout in LAYOUTS 
 def test_the_table_is_not_empty_by_accident() -> None:
     """Only schemes that need matrices or kernels leave layouts out."""
     left_out = {(name, layout) for name in CASES for layout in LAYOUTS} - set(PAIRS)
-    assert {layout for name, layout in left_out if name not in ("dirac", "delta_orthogonal", "chrono")} == {"vector"}
+    assert {layout for name, layout in left_out if name not in SOME} == {"vector"}
+    assert {layout for name, layout in left_out if name == "mirrored"} == {"vector", "conv2d_depthwise"}
+    wide = {"linear_wide", "linear_square", "embedding", "bilinear"}
+    assert {layout for name, layout in PAIRS if name == "mimetic"} == wide
     assert ("chrono", "vector") in PAIRS
     assert ("dirac", "conv_transpose2d_grouped") in PAIRS
     assert ("delta_orthogonal", "conv2d_grouped") in PAIRS
@@ -65,7 +68,7 @@ def test_sample_and_promise_fit_the_same_layouts(name: str, layout: str) -> None
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_seed_and_name_both_change_the_values(name: str) -> None:
-    layout = LAYOUTS["vector" if name == "chrono" else "conv2d"]
+    layout = LAYOUTS[{"chrono": "vector", "mimetic": "linear_wide"}.get(name, "conv2d")]
     first = CASES[name].sample(layout, Key(0, "a"))
     for other in (Key(1, "a"), Key(0, "b")):
         assert not torch.equal(CASES[name].sample(layout, other), first)

@@ -17,10 +17,13 @@ from exnihilo.schemes import (
     DeltaOrthogonal,
     Dirac,
     Identity,
+    Mimetic,
+    Mirrored,
     Noisy,
     Normal,
     Ones,
     Orthogonal,
+    RepeatedIdentity,
     Sliced,
     Sparse,
     TorchDefault,
@@ -51,12 +54,24 @@ simple = st.one_of(
         distribution=st.sampled_from(["normal", "truncated_normal", "uniform"]),
     ),
     st.builds(Orthogonal, gain=numbers),
+    st.builds(
+        Mimetic,
+        part=st.sampled_from(["query", "out"]),
+        head=st.integers(0, 99),
+        value_beta=numbers,
+        shared=st.integers(0, 3),
+    ),
+    st.just(Mimetic(part="packed", runs=(0, 8, 1, 8, 2, 8))),
     st.builds(TorchDefault, fan_in=st.none() | numbers),
 )
 dealt = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 99)), max_size=4).map(lambda pairs: sum(pairs, ()))
 schemes = st.recursive(
     simple,
-    lambda inner: st.builds(Noisy, base=inner, std=numbers) | st.builds(Sliced, base=inner, runs=dealt),
+    lambda inner: (
+        st.builds(Noisy, base=inner, std=numbers)
+        | st.builds(Sliced, base=inner, runs=dealt)
+        | st.builds(Mirrored, base=inner, rows=st.booleans(), columns=st.booleans())
+    ),
     max_leaves=3,
 )
 
@@ -167,10 +182,12 @@ SCALABLE += [
     xavier_uniform(),
     Orthogonal(),
     Identity(),
+    RepeatedIdentity(),
     Sparse(std=0.5),
     Noisy(base=Normal(), std=0.1),
     ZeroRow(row=2),
     Sliced(runs=(0, 3, 1, 1)),
+    Mirrored(columns=False),
 ]
 
 

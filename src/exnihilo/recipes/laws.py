@@ -71,7 +71,7 @@ def _by_slice(parameter: Parameter, whole: Assignment) -> Assignment:
     Maps of equal size side by side are the layout's own matter; here they are unequal, as the queries and keys of
     grouped attention, or take turns, as one head's query, key and value after another's.
     """
-    runs = _runs(parameter)
+    runs = runs_of(parameter)
     scheme = whole.scheme
     if scheme is None or not runs or not _differs_by_part(scheme, parameter, runs):
         return whole
@@ -80,7 +80,7 @@ def _by_slice(parameter: Parameter, whole: Assignment) -> Assignment:
     return Assignment(scheme=Sliced(base=scheme, runs=tuple(map(float, runs))), reason=reason)
 
 
-def _runs(parameter: Parameter) -> tuple[int, ...]:
+def runs_of(parameter: Parameter) -> tuple[int, ...]:
     """Part and length in turn, the shortest pattern that repeats; empty where the slices do not deal out all units."""
     layout = parameter.layout
     if len(parameter.slices) < 2 or layout.num_matrices != 1 or len(layout.out_dims) != 1:

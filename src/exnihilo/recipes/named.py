@@ -14,8 +14,11 @@ from exnihilo.recipes.fixup import Fixup
 from exnihilo.recipes.gpt2 import GPT2
 from exnihilo.recipes.he import He
 from exnihilo.recipes.identity_hadamard import IdentityHadamard
+from exnihilo.recipes.idinit import IDInit
 from exnihilo.recipes.layerscale import LayerScale
 from exnihilo.recipes.lecun import LeCun
+from exnihilo.recipes.looks_linear import LooksLinear
+from exnihilo.recipes.mimetic import MimeticAttention
 from exnihilo.recipes.mup import MuP
 from exnihilo.recipes.orthogonal import OrthogonalMaps
 from exnihilo.recipes.prior_bias import PriorBias
@@ -61,7 +64,10 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "zero-conv": ZeroConv,
     "zero-gate": ZeroGate,
     "identity-hadamard": IdentityHadamard,
+    "idinit": IDInit,
     "delta-orthogonal": DeltaOrthogonalMaps,
+    "looks-linear": LooksLinear,
+    "mimetic": MimeticAttention,
     "siren": Siren,
     "recurrent": Recurrent,
     "admin": Admin,

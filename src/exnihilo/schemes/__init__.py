@@ -5,7 +5,9 @@ from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.gains import gain
 from exnihilo.schemes.hadamard import Hadamard
-from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
+from exnihilo.schemes.mimetic import Mimetic
+from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
@@ -36,7 +38,7 @@ kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Hadamard"]
-__all__ += ["Chrono", "Identity"]
+__all__ += ["Chrono", "Identity", "Mimetic", "Mirrored", "RepeatedIdentity"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sliced", "Sparse", "TorchDefault", "TruncatedNormal"]
 __all__ += [
     "Uniform",

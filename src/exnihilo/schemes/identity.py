@@ -56,6 +56,69 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatedIdentity:
+    """The identity again and again along the longer side, so that no row and no column is zero.
+
+    Rule:
+        Each logical matrix is seen as one of ``out`` rows and ``in * receptive_field`` columns, kernel positions of one
+        channel side by side. With ``n`` the smaller number of the two, entry ``(i, j)`` is ``gain`` where ``i`` and
+        ``j`` agree modulo ``n``, else 0.
+
+    Promise:
+        A square map hands its input on, times ``gain``; one that widens repeats it; one that narrows, or has a kernel,
+        sums ``columns / out`` inputs for each output, and no two outputs share one. With ``p = 1 / n`` the entries'
+        standard deviation is ``abs(gain) * sqrt(p * (1 - p))``.
+
+    Fails when:
+        The map widens: units that read the same start alike, and only noise on top tells them apart. It sums many
+        inputs, and no norm follows: of white inputs, the mean square grows by their number.
+
+    Args:
+        gain: The entries that are not zero, finite. Default 1.0: the input itself.
+
+    Raises:
+        InvalidValueError: ``gain`` is not finite.
+        LayoutError: On ``sample``: the tensor is a vector.
+
+    Example:
+        >>> RepeatedIdentity().sample(Layout.linear(3, 2), Key(0, "w"))
+        tensor([[1., 0.],
+                [0., 1.],
+                [1., 0.]])
+
+    References:
+        Pan, Wang, Wu, Wang, Zhang, Xu (2025), IDInit: A Universal and Stable Initialization Method for Neural Network
+        Training, figure 3.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_finite("RepeatedIdentity", "gain", self.gain, 1.0)
+
+    def sample(self, layout: Layout, key: Key) -> Tensor:
+        """Fresh values: float32, of shape ``layout.shape``; the key is not used."""
+        layout.require_matrix("identity")
+        rows, columns = (torch.arange(size, device="cpu") for size in self._sides(layout))
+        agree = rows[:, None] % self._smaller(layout) == columns % self._smaller(layout)
+        matrix = agree.to(torch.float32) * self.gain
+        whole = matrix.expand(layout.num_matrices, *matrix.shape)
+        return layout.assemble(whole.unflatten(2, (layout.in_units, layout.receptive_field)))
+
+    def expected_std(self, layout: Layout) -> float:
+        """The promise: ``abs(gain) * sqrt(p * (1 - p))``."""
+        layout.require_matrix("identity")
+        share = 1.0 / self._smaller(layout)
+        return abs(self.gain) * math.sqrt(share * (1.0 - share))
+
+    def _sides(self, layout: Layout) -> tuple[int, int]:
+        return layout.out_units, layout.in_units * layout.receptive_field
+
+    def _smaller(self, layout: Layout) -> int:
+        return min(self._sides(layout))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dirac:
     """``Identity`` for convolutions only: each group hands its channels on, at the center of the kernel.
 

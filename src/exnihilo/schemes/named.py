@@ -6,7 +6,9 @@ from exnihilo.errors import UnknownNameError
 from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
 from exnihilo.schemes.hadamard import Hadamard
-from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
+from exnihilo.schemes.mimetic import Mimetic
+from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
@@ -46,8 +48,11 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "orthogonal": Orthogonal,
     "delta_orthogonal": DeltaOrthogonal,
     "identity": Identity,
+    "repeated_identity": RepeatedIdentity,
     "hadamard": Hadamard,
     "dirac": Dirac,
+    "mimetic": Mimetic,
+    "mirrored": Mirrored,
     "chrono": Chrono,
     "sliced": Sliced,
     "sparse": Sparse,

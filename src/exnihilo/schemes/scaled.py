@@ -7,7 +7,8 @@ from typing import Any
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.schemes.constant import Constant, Ones, Zeros
-from exnihilo.schemes.identity import Dirac, Identity
+from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
+from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
@@ -29,10 +30,12 @@ _LINEAR: Mapping[type, tuple[str, ...]] = {
     Orthogonal: ("gain",),
     DeltaOrthogonal: ("gain",),
     Identity: ("gain",),
+    RepeatedIdentity: ("gain",),
     Dirac: ("gain",),
     Sparse: ("std",),
     Noisy: ("std",),
     Sliced: (),
+    Mirrored: (),
     ZeroRow: (),
 }
 
@@ -58,6 +61,6 @@ def scaled(scheme: Scheme, factor: float) -> Scheme:
             fix="use a scheme that has a std, bound, gain or scale, such as Normal(std=0.02)",
         )
     options: dict[str, Any] = {name: factor * getattr(scheme, name) for name in _LINEAR[type(scheme)]}
-    if isinstance(scheme, Noisy | Sliced | ZeroRow):
+    if isinstance(scheme, Noisy | Sliced | Mirrored | ZeroRow):
         options["base"] = scaled(scheme.base, factor)
     return replace(scheme, **options)  # pyright: ignore[reportArgumentType]  # every class of _LINEAR is a dataclass

@@ -1,6 +1,7 @@
 """One law for each of several maps that share a tensor in parts of unequal size, or in alternating ones."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -60,20 +61,28 @@ class Sliced:
         """Fresh values: float32, of shape ``layout.shape``; each part has a key of its own."""
         if not self.runs:
             return self.base.sample(layout, key)
-        dim = _out_dim(layout)
-        values = torch.empty(layout.shape)
-        for part, units in self.parts(layout.shape[dim]).items():
-            own = self.base.sample(_of(layout, len(units)), key.derive(f"part {part}"))
-            values.index_copy_(dim, torch.tensor(units), own)
-        return values
+        return self.dealt(layout, lambda part, own: self.base.sample(own, key.derive(f"part {part}")))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: the root of the parts' mean square spread."""
         if not self.runs:
             return self.base.expected_std(layout)
+        return self.spread(layout, lambda _, own: self.base.expected_std(own))
+
+    def dealt(self, layout: Layout, drawn: Callable[[int, Layout], Tensor]) -> Tensor:
+        """The tensor whose parts are drawn by a function of a part's number and layout."""
+        dim = _out_dim(layout)
+        values = torch.empty(layout.shape, dtype=torch.float32, device="cpu")
+        for part, units in self.parts(layout.shape[dim]).items():
+            own = drawn(part, _of(layout, len(units)))
+            values.index_copy_(dim, torch.tensor(units, device="cpu"), own)
+        return values
+
+    def spread(self, layout: Layout, of_part: Callable[[int, Layout], float]) -> float:
+        """The root of the parts' mean square spread, each by a function of its number and layout."""
         units = layout.shape[_out_dim(layout)]
-        parts = [len(part) for part in self.parts(units).values()]
-        return math.sqrt(sum(n * self.base.expected_std(_of(layout, n)) ** 2 for n in parts) / units)
+        parts = self.parts(units).items()
+        return math.sqrt(sum(len(own) * of_part(part, _of(layout, len(own))) ** 2 for part, own in parts) / units)
 
     def parts(self, num_units: int) -> dict[int, list[int]]:
         """The output units of each part, by its number.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from exnihilo.structure.graph import Graph, Op, Ref
-from exnihilo.structure.junctions import Junction
+from exnihilo.structure.junctions import Junction, sums_before
 from exnihilo.structure.operators import (
     ACTIVATIONS,
     HANDS_ON,
@@ -56,11 +56,10 @@ def branches_of(
     graph: Graph, sites: dict[int, Site], junctions: list[Junction], tails: list[Tail]
 ) -> tuple[Branch, ...]:
     """A branch for each junction, in order."""
-    parents = _parents(graph, junctions)
-    continued = _continued(graph, junctions)
-    norms_of = _norms_by_data(graph, sites)
+    places = zip(_parents(graph, junctions), sums_before(graph, sites, junctions), strict=True)
+    continued, norms_of = _continued(graph, junctions), _norms_by_data(graph, sites)
     found: list[Branch] = []
-    for index, (junction, tail) in enumerate(zip(junctions, tails, strict=True)):
+    for index, (junction, tail, (parent, after)) in enumerate(zip(junctions, tails, places, strict=True)):
         members = _names(sites[i] for i in junction.members if i in sites)
         outputs = tail.outputs if not tail.is_open else []
         found.append(
@@ -78,7 +77,8 @@ def branches_of(
                 ends_in=tail.activation,
                 drop_path=tail.drop_path,
                 norm=_placement(graph, sites, junction, outputs, continued, norms_of),
-                parent=parents[index],
+                parent=parent,
+                after=after,
             )
         )
     return tuple(found)

@@ -15,6 +15,7 @@ from exnihilo.structure.records import Shortcut
 from exnihilo.structure.sites import Kind, Site
 from exnihilo.structure.streams import Streams
 
+_CARRIES = (Kind.NORM, Kind.SCALE, Kind.SHIFT)
 _LINEAR_KINDS = (Kind.MAP, Kind.NORM, Kind.SCALE, Kind.SHIFT)
 
 
@@ -41,6 +42,23 @@ class Junction:
     kind: Shortcut
     members: tuple[int, ...]
     aside: tuple[int, ...] = ()
+
+
+def sums_before(graph: Graph, sites: dict[int, Site], junctions: list[Junction]) -> list[int | None]:
+    """Of each junction: the number of the one whose sum its shortcut carries on, but for norms, scales and views."""
+    made_by = {value: number for number, junction in enumerate(junctions) for value in junction.op.outputs}
+
+    def before(value: int) -> int | None:
+        while value not in made_by:
+            op = graph.op_of(value)
+            site = sites.get(op.index) if op is not None else None
+            carried = site.data if site is not None and site.kind in _CARRIES else passes(graph, op) if op else None
+            if carried is None:
+                return None
+            value = int(carried)
+        return made_by[value]
+
+    return [before(junction.shortcut) for junction in junctions]
 
 
 def junctions_of(graph: Graph, sites: dict[int, Site]) -> list[Junction]:

@@ -129,6 +129,8 @@ class Branch:
         norm: Where the norm stands: first on the branch (``pre``), behind the sum (``post``), first and last on the
             branch (``sandwich``), elsewhere on the branch (``inner``), nowhere (``none``).
         parent: Index of the branch that this one lies in, None at the top.
+        after: Index of the branch whose sum, perhaps normalized since, the shortcut carries on; None where a stream
+            begins.
     """
 
     index: int
@@ -145,19 +147,21 @@ class Branch:
     drop_path: bool = False
     norm: NormPlacement = "none"
     parent: int | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """One attention: weights of the maps that make query, key and value, and of the first map behind it.
 
-    A packed weight is named once for each of its slices.
+    A packed weight is named once for each of its slices. ``head`` is how many units of a query one head compares.
     """
 
     query: tuple[str, ...]
     key: tuple[str, ...]
     value: tuple[str, ...]
     out: tuple[str, ...]
+    head: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
