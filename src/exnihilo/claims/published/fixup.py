@@ -58,8 +58,8 @@ CLAIM = Claim(
         f"Residual networks of {ASKED.model.depth:,} blocks of two maps, width {ASKED.model.width}, no norms, on "
         "digits (the paper: convolutions on CIFAR-10), SGD with momentum, each start at the best of three rates. The "
         f"cell of Fixup supports the claim if every run ends at or below a training loss of {ASKED.learns:g}, a tenth "
-        "below that of guessing, and refutes it if none does; those of He's and PyTorch's own starts the other way round; "
-        "all are open between."
+        "below that of guessing, and refutes it if none does; those of He's and PyTorch's own starts the other way "
+        "round; all are open between."
     ),
     read=read,
     studies=studies,
