@@ -8,14 +8,17 @@ from exnihilo.lab.tasks import load, split, task_named
 
 @cache
 def class_shares(task: str) -> tuple[float, ...]:
-    """The share of each class among the training rows of a classification; no split changes it.
+    """The share of each class among the training rows of a classification, which no split changes.
+
+    Of a sequence it is the share of each symbol among all rows.
 
     Example:
         >>> [round(share, 2) for share in class_shares("wine")]
         [0.33, 0.41, 0.26]
     """
     of = task_named(task)
-    targets = split(of, load(of), seed=0).train.targets
+    rows = load(of)
+    targets = rows.targets.flatten() if of.kind == "sequence" else split(of, rows, seed=0).train.targets
     return tuple((targets.bincount(minlength=of.num_outputs).double() / len(targets)).tolist())
 
 

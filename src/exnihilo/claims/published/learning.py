@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from exnihilo.claims.claim import Found, Reading, conclude, factor_of
 from exnihilo.claims.presets import Preset
+from exnihilo.claims.prior import prior_entropy
 from exnihilo.claims.published.arms import Arm, all_or_none, arms, curves, span, table
 from exnihilo.claims.records import Evidence
 from exnihilo.lab.records import Model, Optimizer, RunRecord, Start
@@ -22,8 +23,8 @@ class Depth:
         model: The deep model.
         wanted: Whether the claim wants each start to learn.
         optimizer, lrs: Each start is judged at its best rate of these.
-        learns: The training loss at or below which a run has learned more than a constant answer.
-        guessing: The loss of the best constant answer, for the finding.
+        below: A run has learned where its training loss is at most this part of that of the best constant answer,
+            which a network reaches that moves the bias of its head alone.
         figure: The name of the figure.
         what: The model, in words that begin a title.
     """
@@ -35,14 +36,21 @@ class Depth:
     wanted: Mapping[Start, bool]
     optimizer: Optimizer
     lrs: tuple[float, ...]
-    learns: float
-    guessing: float
+    below: float
     figure: str
     what: str
 
 
-def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32) -> Study:
-    """Every start at every rate: a step passes through hundreds of layers, so that the seeds are few."""
+def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32, times: int = 1) -> Study:
+    """Every start at every rate: a step passes through hundreds of layers, so that the seeds are few.
+
+    Args:
+        asked: What is asked.
+        preset: Its seeds and steps of deep models.
+        seed: The base seed.
+        batch_size: Of each step.
+        times: How often the preset's steps are taken, where they are cheap and needed.
+    """
     return Study(
         name=asked.study,
         question=asked.question,
@@ -54,7 +62,7 @@ def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32)
         policy="grid",
         seed=seed,
         looks=(preset.deep_seeds,),
-        steps=preset.deep_steps,
+        steps=times * preset.deep_steps,
         batch_size=batch_size,
         evaluations=4,
         measurements=1,
@@ -64,16 +72,18 @@ def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32)
 def read_depth(found: Found, asked: Depth) -> Reading:
     """Each start must learn, or must not, as the claim wants it: in all of its runs."""
     of = arms(found, asked.study)
+    guessing = prior_entropy(asked.task)
+    enough = asked.below * guessing
 
     def has_learned(record: RunRecord) -> bool:
-        return not record.diverged and record.train_loss[-1] <= asked.learns
+        return not record.diverged and record.train_loss[-1] <= enough
 
     cells = tuple(
         all_or_none(
             arm.start.label,
             arm.records,
             has_learned,
-            f"end at or below a training loss of {asked.learns:g}",
+            f"end at or below a training loss of {enough:.2f}",
             wanted=asked.wanted[arm.start],
         )
         for arm in of
@@ -83,7 +93,7 @@ def read_depth(found: Found, asked: Depth) -> Reading:
         verdict=conclude(cells),
         finding=(
             f"Training loss after {of[0].records[0].run.steps} steps, where the best constant answer has "
-            f"{asked.guessing:.2f}: {told}."
+            f"{guessing:.2f}: {told}."
         ),
         factor=factor_of(cells),
         evidence=Evidence(
@@ -101,7 +111,7 @@ def read_depth(found: Found, asked: Depth) -> Reading:
                     f"Training loss of {asked.what[0].lower()}{asked.what[1:]}",
                     of,
                     facet=lambda arm: arm.place.network.label,
-                    y_max=2 * asked.guessing,
+                    y_max=2 * guessing,
                 ),
             ),
         ),
