@@ -18,7 +18,7 @@ ASKED = Depth(
     figure="p9-two-hundred-layers",
     what="Post-norm transformers of 200 layers on characters",
 )
-# At half of these steps no start of this depth knows more than how frequent each character is.
+# At 100 layers DeepNorm's loss falls below what the frequencies allow after about 40 steps of this size.
 TIMES = 2
 
 

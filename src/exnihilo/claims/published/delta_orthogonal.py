@@ -59,9 +59,9 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Plain tanh CNNs of {ASKED.model.depth:,} convolutions, 3x3 with {ASKED.model.width} channels, on digits (the "
-        "paper: CIFAR-10, 256 channels, many more steps), Adam, each start at the better of two rates. The "
-        f"delta-orthogonal cell supports the claim if every run ends at or below {ASKED.below:g} of the loss of the best "
-        "constant answer, and refutes it if none does; the Xavier cell the other way round; both are open between."
+        "paper: CIFAR-10, 256 channels, many more steps), Adam, each start at the better of two rates. The cell of "
+        f"delta-orthogonal supports the claim if every run ends at or below {ASKED.below:g} of the loss of the best "
+        "constant answer, and refutes it if none does; Xavier's the other way round; both are open between."
     ),
     read=read,
     studies=studies,
