@@ -19,7 +19,7 @@ if _typing.TYPE_CHECKING:
     from exnihilo.gates.attach import attach
     from exnihilo.gates.fuse import fuse
     from exnihilo.lab.ask import Outcome, study
-    from exnihilo.lab.records import Network, Optimizer, Run, RunRecord, Start, Verdict
+    from exnihilo.lab.records import Model, Network, Optimizer, Run, RunRecord, Start, Verdict
     from exnihilo.lab.study import Study
     from exnihilo.lab.tasks import Task, from_arrays, from_file
     from exnihilo.layouts import Layout
@@ -38,8 +38,20 @@ if _typing.TYPE_CHECKING:
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Network", "Optimizer"]
-__all__ += ["Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task", "Verdict"]
+__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network"]
+__all__ += [
+    "Optimizer",
+    "Outcome",
+    "Plan",
+    "Role",
+    "Run",
+    "RunRecord",
+    "Start",
+    "Structure",
+    "Study",
+    "Task",
+    "Verdict",
+]
 __all__ += ["__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
 __all__ += ["fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan", "read"]
 __all__ += ["profile_branches", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
@@ -47,7 +59,7 @@ __all__ += ["profile_branches", "recipes", "scheme_named", "study", "survived", 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
     "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
-    "lab.records": ("Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
+    "lab.records": ("Model", "Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
     "lab.tasks": ("Task", "from_arrays", "from_file"),
 }
 _homes |= {"fills": ("Key",), "layouts": ("Layout",), "lab.ask": ("Outcome", "study"), "lab.study": ("Study",)}
