@@ -190,7 +190,7 @@ def test_a_structure_of_slices_reads_back_equal():
         ("no", "it is no JSON"),
         ('"text"', "its version is None"),
         ('{"version": 7}', "its version is 7"),
-        ('{"version": 1}', "structure lacks 'model'"),
+        ('{"version": 2}', "structure lacks 'model'"),
         (json.dumps(json.loads(files.to_json(STRUCTURE)) | {"branches": [3]}), "structure.branches[0] is 3"),
         (json.dumps(json.loads(files.to_json(STRUCTURE)) | {"more": 3}), "unknown field 'more'"),
     ],

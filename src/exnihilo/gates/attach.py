@@ -5,7 +5,6 @@ parameters stay, copies and compiled or sharded models work as the module itself
 model loads with the gate open.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,17 +13,15 @@ from torch import Tensor, nn
 
 from exnihilo.errors import GateError
 from exnihilo.gates.records import GATE_NAMES, Gate, GateKind
-from exnihilo.structure.names import as_attribute, canonical_names
+from exnihilo.structure.names import as_attribute, canonical_modules, canonical_names
 
-_NEUTRAL: dict[GateKind, float] = {"scale": 1.0, "shift_in": 0.0, "shift_out": 0.0}
+_NEUTRAL: dict[str, float] = {"branch_gate": 1.0, "shift_in": 0.0, "shift_out": 0.0}
 # Modules whose channels are the second dim of what they give out; of all others it is the last.
 _CHANNELS_SECOND = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm,
     nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
-# What stands behind the module in a parameter's path, also where a parametrization computes it.
-_OWNER = re.compile(r"\.(parametrizations\.[^.]+\.)?[^.]+$")
 
 
 def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
@@ -73,7 +70,7 @@ def remove(model: nn.Module, module: nn.Module, kind: GateKind) -> None:
     for hooks in (module._forward_hooks, module._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
         _unhook(hooks, _HOOKS[kind])
     loading = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
-    for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[kind]]:
+    for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[name]]:
         del loading[number]
 
 
@@ -102,16 +99,17 @@ def gates_of(model: nn.Module) -> dict[str, tuple[nn.Module, GateKind]]:
 
 
 def _place_of(model: nn.Module, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
-    """The module that a gate belongs to, and the parameter that tells it."""
+    """The module that a gate belongs to, and the parameter that it goes with."""
     paths = [path for path, name in canonical_names(model).items() if name == gate.parameter]
-    if not paths:
+    module = canonical_modules(model).get(gate.module)
+    if not paths or module is None:
+        lacking = f"module '{gate.module}'" if paths else f"parameter '{gate.parameter}'"
         raise GateError(
-            f"{type(model).__name__} has no parameter '{gate.parameter}' to put a gate behind.",
+            f"{type(model).__name__} has no {lacking} to put a gate behind.",
             context=["the plan was made for another model"],
             fix="plan = exnihilo.plan(model, recipe, example=example)",
         )
-    path = _OWNER.sub("", f".{paths[0]}").removeprefix(".")
-    return model.get_submodule(path), model.get_parameter(paths[0])
+    return module, model.get_parameter(paths[0])
 
 
 def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None:
@@ -131,8 +129,8 @@ def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None
 
 
 def _add(model: nn.Module, gate: Gate, module: nn.Module, like: nn.Parameter) -> None:
-    value = torch.full((gate.channels,), _NEUTRAL[gate.kind], dtype=like.dtype, device=like.device)
     name = GATE_NAMES[gate.kind]
+    value = torch.full((gate.channels,), _NEUTRAL[name], dtype=like.dtype, device=like.device)
     if gate.trains:
         module.register_parameter(name, nn.Parameter(value))
     else:
@@ -144,7 +142,7 @@ def _add(model: nn.Module, gate: Gate, module: nn.Module, like: nn.Parameter) ->
         module.register_forward_pre_hook(_HOOKS["shift_in"])
     else:
         module.register_forward_hook(_HOOKS[gate.kind])
-    module.register_load_state_dict_pre_hook(_LOADING[gate.kind])
+    module.register_load_state_dict_pre_hook(_LOADING[name])
 
 
 def _attention_of(model: nn.Module, module: nn.Module) -> nn.Module | None:
@@ -160,11 +158,23 @@ def along_channels(module: nn.Module, factor: Tensor, output: Tensor) -> Tensor:
     """A gate's values, shaped to meet a module's output."""
     if factor.numel() == 1 or not isinstance(module, _CHANNELS_SECOND):
         return factor
+    return _along_second(factor, output)
+
+
+def _along_second(factor: Tensor, output: Tensor) -> Tensor:
     return factor.reshape(-1, *[1] * (output.dim() - 2))
 
 
 def _scale(module: Any, _args: Any, output: Tensor) -> Tensor:
     return output * along_channels(module, module.branch_gate, output).to(output.dtype)
+
+
+def _scale_last(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output * module.branch_gate.to(output.dtype)
+
+
+def _scale_second(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output * _along_second(module.branch_gate, output).to(output.dtype)
 
 
 def _scale_attention(module: Any, _args: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -179,18 +189,23 @@ def _shift_in(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (args[0] + module.shift_in.to(args[0].dtype), *args[1:])
 
 
-_HOOKS: dict[GateKind, Any] = {"scale": _scale, "shift_in": _shift_in, "shift_out": _shift_out}
+_HOOKS: dict[GateKind, Any] = {
+    "scale": _scale,
+    "scale_last": _scale_last,
+    "scale_second": _scale_second,
+    "shift_in": _shift_in,
+    "shift_out": _shift_out,
+}
 
 
-def _open(kind: GateKind, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
+def _open(name: str, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
     """Where a checkpoint of the plain model lacks a gate, it is loaded open: that is what the plain model computes."""
-    name = GATE_NAMES[kind]
     if any(key.startswith(prefix) for key in state):
-        state.setdefault(prefix + name, torch.full_like(getattr(module, name).detach(), _NEUTRAL[kind]))
+        state.setdefault(prefix + name, torch.full_like(getattr(module, name).detach(), _NEUTRAL[name]))
 
 
 def _open_scale(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    _open("scale", module, state, prefix)
+    _open("branch_gate", module, state, prefix)
 
 
 def _open_shift_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -201,4 +216,4 @@ def _open_shift_out(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
     _open("shift_out", module, state, prefix)
 
 
-_LOADING: dict[GateKind, Any] = {"scale": _open_scale, "shift_in": _open_shift_in, "shift_out": _open_shift_out}
+_LOADING: dict[str, Any] = {"branch_gate": _open_scale, "shift_in": _open_shift_in, "shift_out": _open_shift_out}

@@ -84,8 +84,8 @@ def plan(
     _require_complete(chosen, structure, assigned)
     rows = tuple(_row(parameter, assigned) for parameter in structure.parameters)
     require_current(rows, model, live)
-    require_openable(structure, rows, live)
     gates = _gates(chosen, structure, model)
+    require_openable(structure, rows, live, gates)
     added = tuple(_gate_row(gate, structure.by_name[gate.parameter], made) for gate, made in gates.items())
     return Plan(recipe=recipe_text(chosen), model=structure.model, rows=(*rows, *added), gates=tuple(gates))
 
@@ -115,7 +115,7 @@ def _gate_row(gate: Gate, beside: Parameter, made: Assignment) -> Row:
     scheme = made.scheme if made.scheme is not None else Ones()
     return Row(
         parameter=gate.name,
-        role=Role.BRANCH_SCALE if gate.kind == "scale" else Role.BIAS,
+        role=Role.BIAS if gate.kind in ("shift_in", "shift_out") else Role.BRANCH_SCALE,
         action="assign",
         scheme=to_text(scheme),
         expected_std=scheme.expected_std(layout),

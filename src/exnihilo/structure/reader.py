@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from exnihilo.errors import LayoutError, ReadError
 from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
-from exnihilo.structure.branches import branches_of, tails_of
+from exnihilo.structure.branches import branches_of
 from exnihilo.structure.graph import Graph, graph_of
 from exnihilo.structure.junctions import Junction, junctions_of
 from exnihilo.structure.names import canonical_names
@@ -16,6 +16,7 @@ from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
 from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
+from exnihilo.structure.tails import tails_of
 from exnihilo.structure.weights import Weight, Weights, guessed_layout, map_layout
 
 _MAPS = frozenset(

@@ -11,7 +11,7 @@ from typing import Literal
 from exnihilo.layouts import Layout
 
 # A change of a record's fields raises this number; a file of another version is refused.
-STRUCTURE_VERSION = 1
+STRUCTURE_VERSION = 2
 
 Shortcut = Literal["identity", "projection"]
 NormPlacement = Literal["pre", "post", "sandwich", "inner", "none"]
@@ -103,6 +103,19 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """A module that gives out what a branch adds, and is called for that alone.
+
+    Args:
+        module: Its canonical path.
+        shape: Of what it gives out on the example.
+    """
+
+    module: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """One residual branch: ``y = shortcut(x) + branch(x)``.
 
@@ -120,6 +133,9 @@ class Branch:
         scales: Parameters that scale the whole branch behind its last map (LayerScale, gates).
         modulated_by: Weights of the maps whose output gates the branch (adaLN).
         ends_in: The activation behind the last affine operation, None where there is none.
+        bends: Why a factor of ``outputs`` is none of the branch, in words that follow its name; None where it is one.
+        ends: One module for each summand of the branch, which gives it out up to views and noise; empty where one of
+            them comes out of code that has no module of its own.
         drop_path: The branch is dropped at random as a whole while it trains.
         norm: Where the norm stands: first on the branch (``pre``), behind the sum (``post``), first and last on the
             branch (``sandwich``), elsewhere on the branch (``inner``), nowhere (``none``).
@@ -137,6 +153,8 @@ class Branch:
     scales: tuple[str, ...] = ()
     modulated_by: tuple[str, ...] = ()
     ends_in: str | None = None
+    bends: str | None = None
+    ends: tuple[End, ...] = ()
     drop_path: bool = False
     norm: NormPlacement = "none"
     parent: int | None = None
