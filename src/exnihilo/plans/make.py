@@ -82,6 +82,7 @@ def plan(
         **{name: Assignment(scheme=None, reason=f"keep '{pattern}'") for name, pattern in keeping.items()},
     }
     _require_complete(chosen, structure, assigned)
+    _require_undivided(structure, assigned)
     rows = tuple(_row(parameter, assigned) for parameter in structure.parameters)
     require_current(rows, model, live)
     gates = _gates(chosen, structure, model)
@@ -213,6 +214,20 @@ def _require_complete(recipe: Recipe, structure: Structure, assigned: Mapping[st
         context=[f"{pattern}: {_known(parameter)}" for pattern, parameter, _ in lines],
         fix=f"keep={patterns!r}, or overrides={{{patterns[0]!r}: 'normal(std=0.02)'}}",
     )
+
+
+def _require_undivided(structure: Structure, assigned: Mapping[str, Assignment]) -> None:
+    """Raise RecipeError where zeros would be divided by their own length."""
+    divided = [p for p in structure.parameters if p.divided and p.tied_to is None]
+    for parameter in divided:
+        scheme = assigned[parameter.name].scheme
+        if isinstance(scheme, Zeros):
+            beside = f', overrides={{"{parameter.length}": "zeros"}}' if parameter.length else ""
+            raise RecipeError(
+                f"'{parameter.name}' of {structure.model} would be zero, and the model divides it by its own length.",
+                context=[assigned[parameter.name].reason, f"evidence: {parameter.evidence}"],
+                fix=f'keep=["{parameter.name}"]{beside}',
+            )
 
 
 def _known(parameter: Parameter) -> str:

@@ -152,7 +152,7 @@ class _Facts:
             follows=given.follows,
             activation=self._activation(site),
             offset=_offset(site.weight) if site is not None else 0.0,
-            computed=site is not None and site.kind is Kind.MAP and site.weight is not None and site.weight.computed,
+            **_computed(site),
         )
 
     def _activation(self, site: Site | None) -> str | None:
@@ -188,6 +188,14 @@ class _Facts:
         if leaf.startswith("bias"):
             return Given(Role.NORM_SHIFT if is_norm else Role.BIAS, evidence)
         return Given(Role.NORM_SCALE if is_norm and leaf == "weight" else Role.UNKNOWN, evidence)
+
+
+def _computed(site: Site | None) -> dict[str, Any]:
+    """What is to know of a weight that a map does not read as it is."""
+    weight = site.weight if site is not None and site.kind is Kind.MAP else None
+    if weight is None or not weight.computed:
+        return {}
+    return {"computed": True, "divided": weight.divided, "length": weight.factor if weight.divided else None}
 
 
 def _offset(weight: Weight | None) -> float:

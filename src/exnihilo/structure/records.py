@@ -82,6 +82,8 @@ class Parameter:
             ``-offset`` makes the product zero and ``1 - offset`` makes it neutral.
         computed: Of a map: the model maps by something computed from it (a normalized or standardized weight), so that
             a law for its own values is none for the map.
+        divided: Of such: it is divided by its own size, so that zeros in it make no number, or none with a gradient.
+        length: Of such: the parameter that multiplies it again, as the magnitude of weight normalization does.
     """
 
     name: str
@@ -100,6 +102,8 @@ class Parameter:
     activation: str | None = None
     offset: float = 0.0
     computed: bool = False
+    divided: bool = False
+    length: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
