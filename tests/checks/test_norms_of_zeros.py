@@ -156,7 +156,11 @@ HEALTHY = {
     "a head of zeros": (lambda: zeroed(Attending(NORMS["length"][0]), "head"), tokens),
     "a norm of zero scale": (lambda: zeroed(Convolved(nn.BatchNorm2d(8)), "norm"), pictures),
     "a closed branch without a norm behind": (lambda: zeroed(Convolved(nn.Identity()), "last"), pictures),
-    "a small input of usual size": (lambda: zeroed(Attending(NORMS["length"][0]), "q", factor=0.02), tokens),
+    "a small input of usual size": (lambda: zeroed(Attending(NORMS["length"][0]), "q", factor=2e-3), tokens),
+    "a norm of small scale": (
+        lambda: zeroed(zeroed(Convolved(nn.BatchNorm2d(8)), "last"), "norm", factor=0.1),
+        pictures,
+    ),
     "a norm of one number": (lambda: nn.Sequential(nn.Linear(8, 1), nn.LayerNorm(1), nn.Linear(1, 4)), vectors),
 }
 
