@@ -35,8 +35,8 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         The canonical names of the parameters that were added.
 
     Raises:
-        GateError: The model has such a gate already, or lacks the module; or a module is shared under several names.
-            Nothing was added.
+        GateError: The model has such a gate already, or lacks the module; a module is shared under several names; or
+            what is given are no gates, or one of them twice. Nothing was added.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -45,12 +45,23 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         >>> sorted(model.state_dict())
         ['0.bias', '0.branch_gate', '0.weight']
     """
-    found = [(gate, *_place_of(model, gate)) for gate in gates]
-    for gate, module, _ in found:
-        _require_attachable(model, gate, module)
+    found = [(gate, *_place_of(model, gate)) for gate in _each_once(gates)]
+    for gate, module, weight in found:
+        _require_attachable(model, gate, module, weight)
     for gate, module, weight in found:
         _add(model, gate, module, weight)
     return tuple(gate.name for gate, _, _ in found)
+
+
+def _each_once(gates: Iterable[Gate]) -> list[Gate]:
+    listed: list[Any] = list(gates)
+    other = next((gate for gate in listed if not isinstance(gate, Gate)), None)
+    names = [gate.name for gate in listed if isinstance(gate, Gate)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if other is not None or twice is not None:
+        said = f"{other!r} is no gate." if other is not None else f"'{twice}' is to be added twice."
+        raise GateError(f"{said} Nothing was added.", fix="exnihilo.attach(model, plan.gates)")
+    return listed
 
 
 def detach(model: nn.Module, gates: Iterable[Gate]) -> None:
@@ -112,7 +123,13 @@ def _place_of(model: nn.Module, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
     return module, model.get_parameter(paths[0])
 
 
-def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module) -> None:
+def _require_attachable(model: nn.Module, gate: Gate, module: nn.Module, weight: nn.Parameter) -> None:
+    if not weight.is_floating_point():
+        raise GateError(
+            f"'{gate.parameter}' of {type(model).__name__} holds {weight.dtype}, in which no gate can be.",
+            context=["a gate takes the dtype of what it goes with"],
+            fix="attach gates before the model is quantized",
+        )
     name = GATE_NAMES[gate.kind]
     if hasattr(module, name):
         raise GateError(

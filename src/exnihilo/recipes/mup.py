@@ -13,7 +13,8 @@ from exnihilo.structure.records import Parameter, Role, Structure
 if TYPE_CHECKING:
     from torch import nn
 
-Fans = tuple[str, int]
+# Name, fan-in, and what does not grow with the width: the kind of the map and the size of its kernel.
+Fans = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +31,23 @@ class MuP:
         best learning rate of the base is that of the model.
 
     Fails when:
-        The base has other maps, or another depth: refused. The head shares its tensor with an embedding, which wants
-        another rate and size: refused too. Attention divides its scores by the root of the
-        head's width and heads grow: keep the width of a head and take more of them. The optimizer is SGD: its rates
-        are others.
+        The base has other maps, or another depth, or is wider: refused. The head shares its tensor with an embedding,
+        which wants another rate and size: refused too. So is a model whose attention has wider heads than the base:
+        scores divided by the root of the head's width grow with it. Keep that width and take more heads. The optimizer
+        is SGD: its rates are others.
 
     Args:
-        base: Name and fan-in of each map of the base, as ``mup(base_model, example)`` reads them.
+        base: Name, fan-in and kind of each map of the base, as ``mup(base_model, example)`` reads them.
+        heads: How wide the heads of each attention of the base are, in order.
         zero_head: The head starts at zero. Default True, as the authors recommend: widths then start from one function.
         zero_query: The queries start at zero, too. Default False.
 
     Raises:
         InvalidValueError: ``base`` is empty.
-        RecipeError: On ``assign``: the base is of another architecture.
+        RecipeError: On ``assign``: the base is of another architecture, or wider.
 
     Example:
-        >>> MuP(base=(("0.weight", 4), ("2.weight", 8))).zero_head
+        >>> MuP(base=(("0.weight", 4, "linear"), ("2.weight", 8, "linear"))).zero_head
         True
 
     References:
@@ -55,6 +57,7 @@ class MuP:
 
     name: ClassVar[str] = "mup"
     base: tuple[Fans, ...]
+    heads: tuple[int, ...] = ()
     zero_head: bool = True
     zero_query: bool = False
 
@@ -75,12 +78,13 @@ class MuP:
     @classmethod
     def of(cls, base: Structure, *, zero_head: bool = True, zero_query: bool = False) -> "MuP":
         """The recipe with a base model's structure."""
-        return cls(base=fans_of(base), zero_head=zero_head, zero_query=zero_query)
+        return cls(base=fans_of(base), heads=_heads_of(base), zero_head=zero_head, zero_query=zero_query)
 
     def assign(self, structure: Structure) -> Mapping[str, Assignment]:
         """By role and by the growth of each map."""
         _require_untied(structure)
         growth = self._growth(structure)
+        self._require_heads(structure)
         return by_role(structure, lambda parameter: self._law(parameter, growth[parameter.name]))
 
     def _law(self, parameter: Parameter, growth: float) -> Assignment:
@@ -99,18 +103,38 @@ class MuP:
         Raises:
             RecipeError: The base has other maps.
         """
-        known, mine = dict(self.base), dict(fans_of(structure))
-        differing = [name for name in {**known, **mine} if name not in known or name not in mine]
+        known = {(name, kind): fan for name, fan, kind in self.base}
+        mine = {(name, kind): fan for name, fan, kind in fans_of(structure)}
+        differing = list(dict.fromkeys(one[0] for one in {**known, **mine} if one not in known or one not in mine))
         if differing:
             raise RecipeError(
-                f"The base of recipe 'mup' is no {structure.model} of another width: {len(differing)} maps differ.",
+                f"The base of recipe 'mup' is no {structure.model} of another width:"
+                f" {'1 map differs' if len(differing) == 1 else f'{len(differing)} maps differ'}.",
                 context=[
                     named(differing, 3),
-                    "each is in one of the two alone; base and model may differ in their widths, and in nothing else",
+                    "each is in one of the two alone, or a map of another kind; only widths may differ",
                 ],
                 fix="recipe = exnihilo.mup(type(model)(smaller_config), example)",
             )
-        return {name: fan / known[name] for name, fan in mine.items()}
+        narrower = [name for (name, kind), fan in mine.items() if fan < known[name, kind]]
+        if narrower:
+            raise RecipeError(
+                f"The base of recipe 'mup' is wider than {structure.model}, in {len(narrower)} of {len(mine)} maps.",
+                context=[f"{named(narrower, 3)}: the base is the narrow model, whose learning rate is known"],
+                fix="recipe = exnihilo.mup(narrow, example); plan = exnihilo.plan(wide, recipe, example=example)",
+            )
+        return {name: fan / known[name, kind] for (name, kind), fan in mine.items()}
+
+    def _require_heads(self, structure: Structure) -> None:
+        """Raise RecipeError where the heads of an attention grow."""
+        growing = [(mine, base) for mine, base in zip(_heads_of(structure), self.heads, strict=False) if mine != base]
+        if growing:
+            mine, base = growing[0]
+            raise RecipeError(
+                f"The heads of an attention of {structure.model} are {mine} wide, and {base} in the base of 'mup'.",
+                context=["scores are divided by the root of that width, where muP wants the width itself"],
+                fix=f"give the wider model more heads of {base}, such as num_heads=width // {base}",
+            )
 
 
 def fans_of(structure: Structure) -> tuple[Fans, ...]:
@@ -118,8 +142,14 @@ def fans_of(structure: Structure) -> tuple[Fans, ...]:
     found: list[Fans] = []
     for parameter in structure.parameters:
         if parameter.layout.in_dims and parameter.role not in {Role.EMBEDDING, Role.POSITION}:
-            found.append((parameter.name, parameter.layout.fan_in))
+            layout = parameter.layout
+            kernel = "x".join(str(layout.shape[dim]) for dim in layout.kernel_dims)
+            found.append((parameter.name, layout.fan_in, f"{layout.kind} {kernel}".strip()))
     return tuple(found)
+
+
+def _heads_of(structure: Structure) -> tuple[int, ...]:
+    return tuple(attention.head_width for attention in structure.attentions)
 
 
 def _require_untied(structure: Structure) -> None:

@@ -169,12 +169,20 @@ class Attention:
     """One attention: weights of the maps that make query, key and value, and of the first map behind it.
 
     A packed weight is named once for each of its slices.
+
+    Args:
+        query: Weights of the maps that make the queries.
+        key: Those that make the keys.
+        value: Those that make the values.
+        out: The first map behind it.
+        head_width: How many products each score sums up.
     """
 
     query: tuple[str, ...]
     key: tuple[str, ...]
     value: tuple[str, ...]
     out: tuple[str, ...]
+    head_width: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
