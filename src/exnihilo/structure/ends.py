@@ -4,8 +4,8 @@ from exnihilo.structure.graph import Graph
 from exnihilo.structure.junctions import Junction
 from exnihilo.structure.names import module_of
 from exnihilo.structure.operators import HANDS_ON, PRODUCTS, passes
-from exnihilo.structure.records import End
-from exnihilo.structure.sites import Site
+from exnihilo.structure.records import End, TiedHead
+from exnihilo.structure.sites import Kind, Site
 from exnihilo.structure.tails import Tail, zeroed
 
 # Handed on, yet not in proportion: the largest of several, or what another number took the place of.
@@ -34,6 +34,30 @@ def _end(graph: Graph, value: int) -> End | None:
         is_even = op is not None and (op.name in HANDS_ON or op.name in PRODUCTS) and op.name not in _UNEVEN
         at = passes(graph, op) if op is not None and is_even else None
     return None
+
+
+def tied_heads_of(graph: Graph, sites: dict[int, Site]) -> tuple[TiedHead, ...]:
+    """The maps by tensors that are looked up too."""
+    looked_up = {site.weight.name for site in sites.values() if site.kind is Kind.LOOKUP and site.weight is not None}
+    maps = [site for site in sites.values() if site.kind is Kind.MAP and site.weight is not None]
+    return tuple(
+        TiedHead(weight=site.weight.name, end=_given_out(graph, site.out))
+        for site in maps
+        if site.weight is not None and site.weight.name in looked_up
+    )
+
+
+def _given_out(graph: Graph, value: int) -> End | None:
+    """Forward from what a map made, through views, to the first module that gives it out."""
+    at = value
+    while True:
+        gives = [call.module for call in graph.given_out.get(at, ()) if call.alone]
+        if gives:
+            return End(module=gives[0], shape=graph.shape(at))
+        behind = [op for index in graph.readers[at] if passes(graph, op := graph.ops[index]) == at]
+        if len(behind) != 1:
+            return None
+        at = behind[0].outputs[0]
 
 
 def _num_readers(graph: Graph, value: int) -> int:

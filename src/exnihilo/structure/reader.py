@@ -9,6 +9,7 @@ from exnihilo.errors import LayoutError, ReadError
 from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
 from exnihilo.structure.branches import branches_of
+from exnihilo.structure.ends import tied_heads_of
 from exnihilo.structure.graph import Graph, graph_of
 from exnihilo.structure.junctions import Junction, junctions_of
 from exnihilo.structure.names import canonical_names
@@ -84,6 +85,7 @@ def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Ju
         branches=branches,
         attentions=found.attentions,
         gated_maps=found.gated_maps,
+        tied_heads=tied_heads_of(graph, sites),
         reading=made.reading,
     )
     return structure, junctions

@@ -195,6 +195,19 @@ class GatedMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TiedHead:
+    """A map by a tensor that is looked up too, as a head that is tied to an embedding.
+
+    Args:
+        weight: The tensor's owner.
+        end: The module that gives out what it maps; None where code without a module of its own does.
+    """
+
+    weight: str
+    end: End | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How a structure was read.
 
@@ -222,6 +235,7 @@ class Structure:
     branches: tuple[Branch, ...]
     attentions: tuple[Attention, ...] = ()
     gated_maps: tuple[GatedMap, ...] = ()
+    tied_heads: tuple[TiedHead, ...] = ()
     reading: Reading
 
     @property
