@@ -171,7 +171,16 @@ def test_a_structure_reads_back_equal(model):
 
 def test_a_structure_has_the_promised_keys():
     data = json.loads(files.to_json(STRUCTURE))
-    assert set(data) == {"version", "model", "parameters", "branches", "attentions", "gated_maps", "reading"}
+    assert set(data) == {
+        "version",
+        "model",
+        "parameters",
+        "branches",
+        "attentions",
+        "gated_maps",
+        "tied_heads",
+        "reading",
+    }
     assert {"outputs", "shortcut", "members"} <= set(data["branches"][0])
 
 

@@ -97,25 +97,6 @@ def test_a_base_of_another_depth_is_refused():
         xn.plan(net(32), xn.mup(net(16, depth=3), X), example=X)
 
 
-def test_a_tied_head_is_refused():
-    class Tied(nn.Module):
-        def __init__(self, width):
-            super().__init__()
-            self.words, self.map, self.head = (
-                nn.Embedding(20, width),
-                nn.Linear(width, width),
-                nn.Linear(width, 20, bias=False),
-            )
-            self.head.weight = self.words.weight
-
-        def forward(self, x):
-            return self.head(torch.relu(self.map(self.words(x))))
-
-    ids = torch.zeros(2, 3, dtype=torch.int64)
-    with pytest.raises(RecipeError, match="shares its tensor with an embedding"):
-        xn.plan(Tied(32), xn.mup(Tied(16), ids), example=ids)
-
-
 def test_bad_input():
     model = net(16)
     plan = planned(model, "he")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from exnihilo.checks.records import Edit, Remedy
 from exnihilo.checks.roots import Roots, is_dead_end, is_whole
-from exnihilo.probes.records import AttentionSignal, Fate, Learning, Opening, PaddingRow, Samples, Signals, Update
+from exnihilo.probes.records import AttentionSignal, Fate, Learning, Opening, PaddingRow, Samples, Signals
+from exnihilo.probes.update import Update
 
 NONE = Roots()
 NO_SAMPLES = Samples()

@@ -5,7 +5,7 @@ parameters stay, copies and compiled or sharded models work as the module itself
 model loads with the gate open.
 """
 
-import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,17 +14,15 @@ from torch import Tensor, nn
 
 from exnihilo.errors import GateError
 from exnihilo.gates.records import GATE_NAMES, Gate, GateKind
-from exnihilo.structure.names import as_attribute, canonical_names
+from exnihilo.structure.names import as_attribute, canonical_modules, canonical_names
 
-_NEUTRAL: dict[GateKind, float] = {"scale": 1.0, "shift_in": 0.0, "shift_out": 0.0}
+_NEUTRAL: dict[str, float] = {"branch_gate": 1.0, "shift_in": 0.0, "shift_out": 0.0}
 # Modules whose channels are the second dim of what they give out; of all others it is the last.
 _CHANNELS_SECOND = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm,
     nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
-# What stands behind the module in a parameter's path, also where a parametrization computes it.
-_OWNER = re.compile(r"\.(parametrizations\.[^.]+\.)?[^.]+$")
 
 
 def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
@@ -38,8 +36,8 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         The canonical names of the parameters that were added.
 
     Raises:
-        GateError: The model has such a gate already, or lacks the module; or a module is shared under several names.
-            Nothing was added.
+        GateError: The model has such a gate already, or lacks the module; a module is shared under several names; or
+            what is given are no gates, or one of them twice. Nothing was added.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -49,12 +47,23 @@ def attach(model: nn.Module, gates: Iterable[Gate]) -> tuple[str, ...]:
         ['0.bias', '0.branch_gate', '0.weight']
     """
     seen = _Seen(model)
-    found = [(gate, *seen.place_of(gate)) for gate in gates]
-    for gate, module, _ in found:
-        _require_attachable(seen, gate, module)
+    found = [(gate, *seen.place_of(gate)) for gate in _each_once(gates)]
+    for gate, module, weight in found:
+        _require_attachable(seen, gate, module, weight)
     for gate, module, weight in found:
         _add(gate, module, weight, seen.attentions.get(module))
     return tuple(gate.name for gate, _, _ in found)
+
+
+def _each_once(gates: Iterable[Gate]) -> list[Gate]:
+    listed: list[Any] = list(gates)
+    other = next((gate for gate in listed if not isinstance(gate, Gate)), None)
+    counted = Counter(gate.name for gate in listed if isinstance(gate, Gate))
+    twice = next((name for name, count in counted.items() if count > 1), None)
+    if other is not None or twice is not None:
+        said = f"{other!r} is no gate." if other is not None else f"'{twice}' is to be added twice."
+        raise GateError(f"{said} Nothing was added.", fix="exnihilo.attach(model, plan.gates)")
+    return listed
 
 
 def detach(model: nn.Module, gates: Iterable[Gate]) -> None:
@@ -75,7 +84,7 @@ def remove(module: nn.Module, kind: GateKind, attention: nn.Module | None) -> No
     for hooks in (module._forward_hooks, module._forward_pre_hooks):  # pyright: ignore[reportPrivateUsage]
         _unhook(hooks, _HOOKS[kind])
     loading = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
-    for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[kind]]:
+    for number in [n for n, hook in loading.items() if getattr(hook, "hook", hook) is _LOADING[name]]:
         del loading[number]
 
 
@@ -109,6 +118,7 @@ class _Seen:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.attentions = attentions_of(model)
+        self._modules = canonical_modules(model)
         self._paths: dict[str, str] = {}
         for path, name in canonical_names(model).items():
             self._paths.setdefault(name, path)
@@ -121,20 +131,26 @@ class _Seen:
         return self._names[module]
 
     def place_of(self, gate: Gate) -> tuple[nn.Module, nn.Parameter]:
-        """The module that a gate belongs to, and the parameter that tells it."""
-        path = self._paths.get(gate.parameter)
-        if path is None:
+        """The module that a gate belongs to, and the parameter that it goes with."""
+        path, module = self._paths.get(gate.parameter), self._modules.get(gate.module)
+        if path is None or module is None:
+            lacking = f"module '{gate.module}'" if path is not None else f"parameter '{gate.parameter}'"
             raise GateError(
-                f"{type(self.model).__name__} has no parameter '{gate.parameter}' to put a gate behind.",
+                f"{type(self.model).__name__} has no {lacking} to put a gate behind.",
                 context=["the plan was made for another model"],
                 fix="plan = exnihilo.plan(model, recipe, example=example)",
             )
-        owner = _OWNER.sub("", f".{path}").removeprefix(".")
-        return self.model.get_submodule(owner), self.model.get_parameter(path)
+        return module, self.model.get_parameter(path)
 
 
-def _require_attachable(seen: _Seen, gate: Gate, module: nn.Module) -> None:
+def _require_attachable(seen: _Seen, gate: Gate, module: nn.Module, weight: nn.Parameter) -> None:
     name, kind = GATE_NAMES[gate.kind], type(seen.model).__name__
+    if not weight.is_floating_point():
+        raise GateError(
+            f"'{gate.parameter}' of {kind} holds {weight.dtype}, in which no gate can be.",
+            context=["a gate takes the dtype of what it goes with"],
+            fix="attach gates before the model is quantized",
+        )
     if hasattr(module, name):
         raise GateError(
             f"'{gate.module}' of {kind} has '{name}' already: it is gated.",
@@ -150,8 +166,8 @@ def _require_attachable(seen: _Seen, gate: Gate, module: nn.Module) -> None:
 
 
 def _add(gate: Gate, module: nn.Module, like: nn.Parameter, attention: nn.Module | None) -> None:
-    value = torch.full((gate.channels,), _NEUTRAL[gate.kind], dtype=like.dtype, device=like.device)
     name = GATE_NAMES[gate.kind]
+    value = torch.full((gate.channels,), _NEUTRAL[name], dtype=like.dtype, device=like.device)
     if gate.trains:
         module.register_parameter(name, nn.Parameter(value))
     else:
@@ -162,7 +178,7 @@ def _add(gate: Gate, module: nn.Module, like: nn.Parameter, attention: nn.Module
         module.register_forward_pre_hook(_HOOKS["shift_in"])
     else:
         module.register_forward_hook(_HOOKS[gate.kind])
-    module.register_load_state_dict_pre_hook(_LOADING[gate.kind])
+    module.register_load_state_dict_pre_hook(_LOADING[name])
 
 
 def attentions_of(model: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -177,11 +193,23 @@ def along_channels(module: nn.Module, factor: Tensor, output: Tensor) -> Tensor:
     """A gate's values, shaped to meet a module's output."""
     if factor.numel() == 1 or not isinstance(module, _CHANNELS_SECOND):
         return factor
+    return _along_second(factor, output)
+
+
+def _along_second(factor: Tensor, output: Tensor) -> Tensor:
     return factor.reshape(-1, *[1] * (output.dim() - 2))
 
 
 def _scale(module: Any, _args: Any, output: Tensor) -> Tensor:
     return output * along_channels(module, module.branch_gate, output).to(output.dtype)
+
+
+def _scale_last(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output * module.branch_gate.to(output.dtype)
+
+
+def _scale_second(module: Any, _args: Any, output: Tensor) -> Tensor:
+    return output * _along_second(module.branch_gate, output).to(output.dtype)
 
 
 def _scale_attention(module: Any, _args: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -196,18 +224,23 @@ def _shift_in(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (args[0] + module.shift_in.to(args[0].dtype), *args[1:])
 
 
-_HOOKS: dict[GateKind, Any] = {"scale": _scale, "shift_in": _shift_in, "shift_out": _shift_out}
+_HOOKS: dict[GateKind, Any] = {
+    "scale": _scale,
+    "scale_last": _scale_last,
+    "scale_second": _scale_second,
+    "shift_in": _shift_in,
+    "shift_out": _shift_out,
+}
 
 
-def _open(kind: GateKind, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
+def _open(name: str, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
     """Where a checkpoint of the plain model lacks a gate, it is loaded open: that is what the plain model computes."""
-    name = GATE_NAMES[kind]
     if any(key.startswith(prefix) for key in state):
-        state.setdefault(prefix + name, torch.full_like(getattr(module, name).detach(), _NEUTRAL[kind]))
+        state.setdefault(prefix + name, torch.full_like(getattr(module, name).detach(), _NEUTRAL[name]))
 
 
 def _open_scale(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    _open("scale", module, state, prefix)
+    _open("branch_gate", module, state, prefix)
 
 
 def _open_shift_in(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -218,4 +251,4 @@ def _open_shift_out(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
     _open("shift_out", module, state, prefix)
 
 
-_LOADING: dict[GateKind, Any] = {"scale": _open_scale, "shift_in": _open_shift_in, "shift_out": _open_shift_out}
+_LOADING: dict[str, Any] = {"branch_gate": _open_scale, "shift_in": _open_shift_in, "shift_out": _open_shift_out}

@@ -67,7 +67,7 @@ def fuse(model: nn.Module) -> Fused:
     folded: list[str] = []
     left: list[tuple[str, str]] = []
     # From the inside out, as the module applies them: what goes in, the factor, what is added behind it.
-    for kind in ("shift_in", "scale", "shift_out"):
+    for kind in ("shift_in", "scale", "scale_last", "scale_second", "shift_out"):
         for name, (module, own) in found.items():
             if own != kind:
                 continue
@@ -84,6 +84,8 @@ def fuse(model: nn.Module) -> Fused:
 
 def why_left(module: Any, kind: GateKind) -> str | None:
     """Why a gate cannot be folded into its module; None where it can."""
+    if kind not in _FOLDS:
+        return f"no weight makes what its module, a {type(module).__name__}, gives out"
     weight = _scaled_by(module)
     if kind == "scale":
         return "its weight is computed from others" if weight is None else None

@@ -3,9 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# scale multiplies what a module gives out; shift_in is added to what it is given, shift_out to what it gives out.
-GateKind = Literal["scale", "shift_in", "shift_out"]
-GATE_NAMES: dict[GateKind, str] = {"scale": "branch_gate", "shift_in": "shift_in", "shift_out": "shift_out"}
+# scale multiplies what a module makes by its weight, so that it can be folded into that; scale_last and scale_second
+# multiply whatever a module gives out, whose channels are its last dim or its second one; shift_in is added to what a
+# module is given, shift_out to what it gives out.
+GateKind = Literal["scale", "scale_last", "scale_second", "shift_in", "shift_out"]
+GATE_NAMES: dict[GateKind, str] = {
+    "scale": "branch_gate",
+    "scale_last": "branch_gate",
+    "scale_second": "branch_gate",
+    "shift_in": "shift_in",
+    "shift_out": "shift_out",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +22,7 @@ class Gate:
 
     Args:
         module: Canonical path of the module; empty for the model itself.
-        parameter: Canonical name of the module's weight or scale, by which the module is found again.
+        parameter: Canonical name of the weight or scale that it goes with, whose dtype and device it takes.
         kind: What it does.
         channels: One factor for each of so many channels of the output; 1 for a single number.
         trains: It is a parameter that is trained; else a constant that is saved with the model.

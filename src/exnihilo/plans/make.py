@@ -82,10 +82,11 @@ def plan(
         **{name: Assignment(scheme=None, reason=f"keep '{pattern}'") for name, pattern in keeping.items()},
     }
     _require_complete(chosen, structure, assigned)
+    _require_undivided(structure, assigned)
     rows = tuple(_row(parameter, assigned) for parameter in structure.parameters)
     require_current(rows, model, live)
-    require_openable(structure, rows, live)
     gates = _gates(chosen, structure, model)
+    require_openable(structure, rows, live, gates)
     added = tuple(_gate_row(gate, structure.by_name[gate.parameter], made) for gate, made in gates.items())
     return Plan(recipe=recipe_text(chosen), model=structure.model, rows=(*rows, *added), gates=tuple(gates))
 
@@ -115,7 +116,7 @@ def _gate_row(gate: Gate, beside: Parameter, made: Assignment) -> Row:
     scheme = made.scheme if made.scheme is not None else Ones()
     return Row(
         parameter=gate.name,
-        role=Role.BRANCH_SCALE if gate.kind == "scale" else Role.BIAS,
+        role=Role.BIAS if gate.kind in ("shift_in", "shift_out") else Role.BRANCH_SCALE,
         action="assign",
         scheme=to_text(scheme),
         expected_std=scheme.expected_std(layout),
@@ -213,6 +214,20 @@ def _require_complete(recipe: Recipe, structure: Structure, assigned: Mapping[st
         context=[f"{pattern}: {_known(parameter)}" for pattern, parameter, _ in lines],
         fix=f"keep={patterns!r}, or overrides={{{patterns[0]!r}: 'normal(std=0.02)'}}",
     )
+
+
+def _require_undivided(structure: Structure, assigned: Mapping[str, Assignment]) -> None:
+    """Raise RecipeError where zeros would be divided by their own length."""
+    divided = [p for p in structure.parameters if p.divided and p.tied_to is None]
+    for parameter in divided:
+        scheme = assigned[parameter.name].scheme
+        if isinstance(scheme, Zeros):
+            beside = f', overrides={{"{parameter.length}": "zeros"}}' if parameter.length else ""
+            raise RecipeError(
+                f"'{parameter.name}' of {structure.model} would be zero, and the model divides it by its own length.",
+                context=[assigned[parameter.name].reason, f"evidence: {parameter.evidence}"],
+                fix=f'keep=["{parameter.name}"]{beside}',
+            )
 
 
 def _known(parameter: Parameter) -> str:

@@ -10,7 +10,7 @@ from exnihilo.layouts import Layout
 from exnihilo.structure.records import Role
 
 # A change of a record's fields raises this number; a file of another version is refused.
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 Action = Literal["assign", "keep", "tied"]
 

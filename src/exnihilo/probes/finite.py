@@ -8,7 +8,17 @@ from torch import Tensor, nn
 from exnihilo.probes.question import shapes_of
 from exnihilo.probes.records import NotFinite
 from exnihilo.probes.trial import Trial
+from exnihilo.structure.names import canonical_names
 from exnihilo.structure.recording import tensors_in
+
+_NORMALIZES = {
+    "_WeightNorm": "weight norm",
+    "WeightNorm": "weight norm",
+    "_SpectralNorm": "spectral norm",
+    "SpectralNorm": "spectral norm",
+}
+# What these divide, by the names that PyTorch gives it; the length of weight norm is no part of it.
+_DIVIDED = ("_v", "_orig", ".original", ".original1")
 
 
 def not_finite(trial: Trial, loss: Tensor, gradients: dict[str, Tensor | None]) -> NotFinite | None:
@@ -30,11 +40,26 @@ def not_finite(trial: Trial, loss: Tensor, gradients: dict[str, Tensor | None]) 
         if module is None:
             return NotFinite(place="loss", name="", parameters=())
         path, owner = module
+        weight = _zero_weight(trial, path, owner)
+        if weight is not None:
+            return weight
         own = tuple(f"{path}.{name}" if path else name for name, _ in owner.named_parameters(recurse=False))
         return NotFinite(place="output", name=path, parameters=tuple(n for n in own if n in trial.parameters))
     for name, gradient in gradients.items():
         if gradient is not None and not bool(torch.isfinite(gradient).all()):
             return NotFinite(place="gradient", name=name, parameters=(name,))
+    return None
+
+
+def _zero_weight(trial: Trial, path: str, module: nn.Module) -> NotFinite | None:
+    """The weight of zeros that a module normalizes, or that a module's hook does; None where that is not why."""
+    hooks = module._forward_pre_hooks.values()  # pyright: ignore[reportPrivateUsage]  # the older functions are hooks
+    by = next((_NORMALIZES[kind] for m in (module, *hooks) if (kind := type(m).__name__) in _NORMALIZES), None)
+    owner = path.partition("parametrizations.")[0].removesuffix(".")
+    for own, name in canonical_names(trial.twin).items() if by else ():
+        is_own = own.startswith(f"{owner}." if owner else "") and name in trial.parameters
+        if is_own and own.endswith(_DIVIDED) and not bool(trial.parameters[name].flatten(1).any(1).all()):
+            return NotFinite(place="weight", name=name, parameters=(name,), path=own, by=by or "")
     return None
 
 

@@ -162,14 +162,18 @@ class NotFinite:
     """The first place where a number is NaN or infinite.
 
     Args:
-        place: What holds it.
+        place: What holds it; ``weight`` where a weight of zeros is divided by its own size.
         name: Of the parameter or module, or the kind and shape of the input; empty for the loss.
         parameters: Canonical names of the parameters at that place.
+        path: Of a weight: the name that the model gives it.
+        by: Of a weight: what divides it.
     """
 
-    place: Literal["parameter", "input", "output", "loss", "gradient"]
+    place: Literal["parameter", "weight", "input", "output", "loss", "gradient"]
     name: str
     parameters: tuple[str, ...]
+    path: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +307,14 @@ class StageSignal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NormSignal:
+    """A norm that a map gives nearly nothing: by how much it enlarges the gradient that comes back through it."""
+
+    parameter: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
     """One instrumented pass.
 
@@ -318,6 +330,7 @@ class Signals:
         probabilities: A log-softmax was given rows that were probabilities already.
         has_sums: The model adds two values of one shape that both came from maps, as a shortcut does.
         reference: The loss where the model's outputs are zero; None where that could not be had.
+        norms: Those that enlarge gradients, each once for the map before it.
     """
 
     maps: tuple[MapSignal, ...] = ()
@@ -331,6 +344,7 @@ class Signals:
     probabilities: bool = False
     has_sums: bool = False
     reference: float | None = None
+    norms: tuple[NormSignal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,29 +383,3 @@ class PaddingRow:
     row: int
     size: float
     others: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """What the user's own optimizer does first.
-
-    Args:
-        rule: Such as ``"AdamW, lr 0.001"``.
-        loss: Before the step.
-        after: After it.
-        critical: The multiple of the step beyond which the loss is higher than before; infinite where none of those
-            tried is.
-        later: The loss before each of some further steps on the same batch; empty where the first went too far already.
-        frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
-        decayed: Parameters that weight decay pulls toward zero.
-        slowed: Maps of zeros whose step is small beside that of other maps, for what it is given: how small, by name.
-    """
-
-    rule: str
-    loss: float
-    after: float
-    critical: float
-    later: tuple[float, ...] = ()
-    frozen_by_rounding: tuple[str, ...] = ()
-    decayed: frozenset[str] = frozenset()
-    slowed: tuple[tuple[str, float], ...] = ()

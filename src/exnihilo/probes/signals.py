@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from exnihilo.probes.norms import Norms
 from exnihilo.probes.promotion import MATRICES, Promoting, address_of, aten
-from exnihilo.probes.records import ActivationSignal, AttentionSignal, MapSignal, RouterSignal, Signals
+from exnihilo.probes.records import ActivationSignal, AttentionSignal, MapSignal, NormSignal, RouterSignal, Signals
 from exnihilo.probes.reference import reference_loss
 from exnihilo.probes.stages import Stages
 from exnihilo.probes.statistics import apart_of, effective_number, entropy_of, fused_weights, rank_of, rms_of, spread_of
@@ -61,6 +62,8 @@ class Listening(Promoting):
         self._num_attentions = 0
         self._weights: dict[int, int] = {}  # which attention's weights lie at an address
         self.routers: list[RouterSignal] = []
+        self.norms: dict[str, NormSignal] = {}
+        self._norms = Norms()
         self.probabilities = False
         self.has_sums = False
 
@@ -88,6 +91,7 @@ class Listening(Promoting):
         if func is aten.convolution.default or func in MATRICES:
             self._map(func, args, result)
             return
+        self._norm(func, args, out, result)
         if func in _SUMS and _is_sum_of_two(args) and self.origin(args[0]) and self.origin(args[1]):
             self.has_sums = True
         if func in _ONE_SIDED or func in _TWO_SIDED:
@@ -107,6 +111,13 @@ class Listening(Promoting):
             self._from[address_of(result)] = origin
         else:
             self._from.pop(address_of(result), None)
+
+    def _norm(self, func: Any, args: tuple[Any, ...], out: Any, result: Tensor) -> None:
+        found = self._norms.note(func, args, out, result)
+        name = self.origin(found.given) if found is not None else ""
+        if found is not None and name:
+            factor = max(found.factor, self.norms[name].factor if name in self.norms else 0.0)
+            self.norms[name] = NormSignal(parameter=name, factor=factor)
 
     def _map(self, func: Any, args: tuple[Any, ...], out: Tensor) -> None:
         places = ((1, 1),) if func is aten.convolution.default else MATRICES[func]
@@ -270,6 +281,7 @@ class Listener:
             probabilities=mode.probabilities,
             has_sums=mode.has_sums,
             reference=reference_loss(trial, head, output),
+            norms=tuple(mode.norms.values()),
         )
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from exnihilo.errors import CheckError
 from exnihilo.probes.openings import root_mean_square
 from exnihilo.probes.question import Question
-from exnihilo.probes.records import Update
+from exnihilo.probes.records import Use
 from exnihilo.probes.trial import Trial
 from exnihilo.structure.names import canonical_names
 
@@ -25,8 +26,38 @@ _HELD = 0.01
 _LATER = 5
 # A zero that moves by less than this share of what other maps move by, for its gradient too, is slowed.
 _SLOW = 0.1
+# A parameter that one step makes so much larger than any was learns nothing more: what follows is rounded away.
+_FAR = 1e3
 # Loss above that before the step by less than this is noise of a finite batch, not a step too far.
 _TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What the user's own optimizer does first.
+
+    Args:
+        rule: Such as ``"AdamW, lr 0.001"``.
+        loss: Before the step.
+        after: After it.
+        critical: The multiple of the step beyond which the loss is higher than before; infinite where none of those
+            tried is.
+        later: The loss before each of some further steps on the same batch; empty where the first went too far already.
+        frozen_by_rounding: Parameters whose gradient is not zero and of which nearly no element changed.
+        decayed: Parameters that weight decay pulls toward zero.
+        slowed: Maps and scales of zeros whose step is small beside that of other maps, how small, by name.
+        thrown: Parameters that the first step makes a thousand times as large as any was before it.
+    """
+
+    rule: str
+    loss: float
+    after: float
+    critical: float
+    later: tuple[float, ...] = ()
+    frozen_by_rounding: tuple[str, ...] = ()
+    decayed: frozenset[str] = frozenset()
+    slowed: tuple[tuple[str, float], ...] = ()
+    thrown: tuple[str, ...] = ()
 
 
 def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optimizer) -> Update | None:
@@ -70,7 +101,8 @@ def update_of(model: nn.Module, question: Question, optimizer: torch.optim.Optim
         later=_later(trial, taking, step) if critical > 1.0 else (),
         frozen_by_rounding=_held(model, optimizer, gradients),
         decayed=_decayed(model, optimizer),
-        slowed=_slowed(before, moved, gradients),
+        slowed=_slowed(before, moved, gradients, trial.promoting.uses),
+        thrown=_thrown(before, step),
     )
 
 
@@ -84,26 +116,36 @@ def _decayed(model: nn.Module, optimizer: torch.optim.Optimizer) -> frozenset[st
 
 
 def _slowed(
-    before: Mapping[str, Tensor], moved: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]
+    before: Mapping[str, Tensor],
+    moved: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    uses: Mapping[str, Use],
 ) -> tuple[tuple[str, float], ...]:
-    """Maps of zeros that an optimizer moves by less than others, and by less for the gradient that they have.
+    """Maps and scales of zeros that an optimizer moves by less than others, and by less for their gradient.
 
     An optimizer whose step is in proportion to the parameter's size moves a zero hardly at all. One that follows the
     gradient's size, or is free of it, does not tell a zero from anything else.
     """
     steps: dict[str, tuple[float, float]] = {}
     for name, gradient in gradients.items():
-        if gradient is not None and before[name].dim() > 1 and bool(gradient.any()):
+        is_told = before[name].dim() > 1 or uses.get(name) == "scale"
+        if gradient is not None and is_told and bool(gradient.any()):
             size = float(root_mean_square(gradient))
             step = float(root_mean_square(moved[name]))
             steps[name] = step, step / size
     zeros = [name for name in steps if not bool(before[name].any())]
-    others = [steps[name] for name in steps if name not in zeros]
+    others = [steps[name] for name in steps if name not in zeros and before[name].dim() > 1]
     if not zeros or not others:
         return ()
     usual = [median(values) for values in zip(*others, strict=True)]
     shares = {name: max(step / usual[0], rate / usual[1]) for name, (step, rate) in ((n, steps[n]) for n in zeros)}
     return tuple((name, share) for name, share in shares.items() if share < _SLOW)
+
+
+def _thrown(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[str, ...]:
+    largest = max(float(root_mean_square(value)) for value in before.values())
+    sizes = {name: float(root_mean_square(value)) for name, value in after.items()}
+    return tuple(name for name, size in sizes.items() if largest > 0 and not size <= _FAR * largest)
 
 
 class _Taking:

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal, get_args
 
 from exnihilo.errors import UnknownNameError
 from exnihilo.gates.records import Gate
-from exnihilo.recipes.gating import gates_on, module_of, value_of
+from exnihilo.recipes.gating import gates_on, value_of
 from exnihilo.recipes.he import He
 from exnihilo.recipes.laws import require_branches
 from exnihilo.recipes.layers import require_no_norms
 from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Scheme, Zeros, scaled
+from exnihilo.structure.names import module_of
 from exnihilo.structure.records import Branch, Parameter, Role, Structure
 
 Mode = Literal["fan_in", "fan_out"]

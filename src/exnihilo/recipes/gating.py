@@ -1,15 +1,15 @@
 """Where a residual branch takes a gate: the modules whose output is the branch's own, up to a factor."""
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from exnihilo.errors import RecipeError
 from exnihilo.gates.records import Gate
 from exnihilo.recipes.laws import FROZEN, constant, keep, named, owners, require_branches
 from exnihilo.recipes.records import Assignment
-from exnihilo.structure.records import Branch, Structure
+from exnihilo.structure.names import module_of
+from exnihilo.structure.records import Branch, End, Structure
 
-_LEAF = re.compile(r"(\.[^.]+\.original\d+|\.[^.]+)$")
 # One sees all of what stands in the way, and not the same thing a hundred times.
 _SHOWN = 3
 
@@ -58,6 +58,9 @@ def gates_on(
 ) -> dict[Gate, Assignment]:
     """A gate for each branch without a scale of its own: one for each path that ends it.
 
+    It stands at the branch's last weight, so that it can be folded in, or else at the module that gives out what the
+    branch adds.
+
     Args:
         structure: Of the model.
         recipe: Its name, for errors.
@@ -73,13 +76,10 @@ def gates_on(
     refused: dict[str, str] = {}
     for branch in branches:
         why = _why_not(structure, branch)
-        if why is not None:
-            refused[branch.name] = why
-            continue
-        for name in branch.outputs:
-            size = _channels(structure, name) if channels else 1
-            gate = Gate(module=module_of(name), parameter=name, channels=size, trains=trains)
-            made[gate] = value(branch)
+        places = _at_ends(structure, branch) if why is not None else _at_weights(structure, branch)
+        if not places:
+            refused[branch.name] = f"{why}, and no module of its own gives out what it adds"
+        made |= {replace(g, channels=g.channels if channels else 1, trains=trains): value(branch) for g in places}
     if refused:
         reasons: dict[str, list[str]] = {}
         for name, why in refused.items():
@@ -93,14 +93,27 @@ def gates_on(
     return made
 
 
-def module_of(parameter: str) -> str:
-    """The path of the module that a parameter belongs to, also where its weight is computed from it.
+def _at_weights(structure: Structure, branch: Branch) -> list[Gate]:
+    """A gate for each of the branch's last weights, a factor for each channel."""
+    return [Gate(module=module_of(n), parameter=n, channels=_channels(structure, n)) for n in branch.outputs]
 
-    Example:
-        >>> module_of("blocks.0.last.weight"), module_of("blocks.0.last.weight.original0")
-        ('blocks.0.last', 'blocks.0.last')
-    """
-    return _LEAF.sub("", f".{parameter}").removeprefix(".")
+
+def _at_ends(structure: Structure, branch: Branch) -> list[Gate]:
+    """A gate for each module that gives out what the branch adds."""
+    last = (*branch.members, *branch.outputs, *branch.maps)[-1]
+    made: list[Gate] = []
+    for end in branch.ends:
+        second = _comes_second(structure, last, end)
+        kind, dim = ("scale_second", 1) if second else ("scale_last", -1)
+        made.append(Gate(module=end.module, parameter=last, kind=kind, channels=end.shape[dim]))
+    return made
+
+
+def _comes_second(structure: Structure, last: str, end: End) -> bool:
+    """Whether a module's channels are its second dim: as a convolution, or a norm of images, leaves them."""
+    layout = structure.by_name[last].layout
+    is_norm_of_images = not layout.in_dims and end.shape[1:2] == layout.shape and end.shape[-1:] != layout.shape
+    return len(end.shape) > 2 and (layout.kind in ("conv", "conv_transpose") or is_norm_of_images)
 
 
 def _channels(structure: Structure, name: str) -> int:
@@ -113,8 +126,8 @@ def _channels(structure: Structure, name: str) -> int:
 
 def _why_not(structure: Structure, branch: Branch) -> str | None:
     """Why a factor on the branch's last affine operation is none on the branch; None where it is."""
-    if branch.ends_in is not None:
-        return f"it ends in {branch.ends_in}, of which a factor before it is none behind it"
+    if branch.bends is not None:
+        return branch.bends
     if not branch.outputs:
         return "nothing with parameters ends it"
     by_name = structure.by_name

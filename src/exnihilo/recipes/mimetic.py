@@ -119,7 +119,7 @@ def _maps(structure: Structure, attention: Attention) -> dict[str, Mimetic]:
         if why is not None:
             raise _refused(structure, f"'{parameter.name}' {why}")
     _require_products(structure, query, key, value, out)
-    head = attention.head or 0
+    head = attention.head_width
     maps: dict[str, Mimetic] = {out.name: Mimetic(part="out")}
     for part, parameter in zip(_MAPS, (query, key, value), strict=True):
         runs = _runs(structure, parameter)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 
+from exnihilo.errors import InvalidValueError
 from exnihilo.recipes.adaln_zero import AdaLNZero
 from exnihilo.recipes.admin import Admin
 from exnihilo.recipes.constant import AllConstant
@@ -86,6 +87,11 @@ def recipe_named(text: str) -> Recipe:
         >>> recipe_named("depth-scaled(base=normal(std=0.02), per=layer)").per
         'layer'
     """
+    if text.partition("(")[0].strip() == MuP.name:
+        raise InvalidValueError(
+            f"Recipe '{text}' has no base: its rates are by how much wider a model is than that.",
+            fix="recipe = exnihilo.mup(narrow_model, example)",
+        )
     return built(text, "recipe", RECIPES, example="zero-residual")
 
 

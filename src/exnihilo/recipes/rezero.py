@@ -17,16 +17,16 @@ class ReZero:
 
     Rule:
         ``y = x + α F(x)`` with ``α = 0``. A branch that has a scale of its own, such as a LayerScale, gets it set to
-        zero; any other gets a gate: ``apply`` adds it to the module that ends the branch.
+        zero; any other gets a gate: ``apply`` adds it to the module that ends the branch, be it an activation.
 
     Promise:
         Every residual branch adds exactly nothing: its output is its shortcut, bit for bit. The gates open at step 1,
         what they gate at step 2.
 
     Fails when:
-        A branch ends in an activation or in something without parameters, or its last map is shared: refused. The last
-        map is zero too: then neither ever moves, and the plan is refused. Weight decay pulls gates back to zero, so
-        they are marked not to decay.
+        Neither the module of a branch's last weight nor any other gives out what the branch adds, and that alone:
+        refused. The last map or its norm's scale is zero too: then neither ever moves, and the plan is refused. Weight
+        decay pulls gates back to zero, so they are marked not to decay.
 
     Args:
         epsilon: What gates start at. Default 0.0, as published; a small number such as 1e-4 lets everything move at

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from exnihilo.errors import InvalidValueError, RecipeError
-from exnihilo.recipes.laws import keep, named, owners, roles_of
+from exnihilo.recipes.laws import constant, keep, named, owners, roles_of
 from exnihilo.recipes.records import Assignment
 from exnihilo.recipes.zero import why_dead_behind
 from exnihilo.schemes import Normal, Scheme, Values, Zeros
@@ -78,11 +78,13 @@ class ZeroHead:
         biases = [bias for bias in structure.with_role(Role.BIAS) if bias.follows in weights]
         return {
             **{parameter.name: keep("not of a head") for parameter in owners(structure)},
-            **{name: self._weight() for name in weights},
+            **{head.length or head.name: self._weight(head) for head in heads},
             **self.biases(structure, biases),
         }
 
-    def _weight(self) -> Assignment:
+    def _weight(self, head: Parameter) -> Assignment:
+        if head.length:
+            return Assignment(scheme=constant(self.epsilon), reason="the length of a head, which is normalized")
         if self.epsilon:
             return Assignment(scheme=Normal(std=self.epsilon), reason="a head: the output hardly depends on the input")
         return Assignment(scheme=Zeros(), reason="a head: the output ignores the input")
@@ -131,6 +133,8 @@ def _require_zeroable(structure: Structure, head: Parameter) -> None:
         why = "receives no gradient, so that it would stay zero"
     elif dead:
         why = dead
+    elif head.divided and head.length is None:
+        why = "is divided by its own length, so that zeros would make no number"
     else:
         return
     raise RecipeError(

@@ -72,8 +72,8 @@ def attention_of(graph: Graph, sites: dict[int, Site], residual: list[Site]) -> 
         ]
         out = _first_map_after(graph, sites, readers, end)
         name = (out.weight.name,) if out is not None and out.weight is not None else ()
-        head = graph.shape(query)[-1]  # the dim that the scores are summed over
-        attentions.append(Attention(query=found[0], key=found[1], value=found[2], out=name, head=head))
+        width = (0, *graph.shape(query))[-1]
+        attentions.append(Attention(query=found[0], key=found[1], value=found[2], out=name, head_width=width))
     gated: list[GatedMap] = []
     for gate, up, activation in _gated(graph, sites):
         (gate_name,), (up_name,) = note(Role.GATE, [gate]), note(Role.UP, [up])

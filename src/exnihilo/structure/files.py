@@ -13,7 +13,8 @@ _FIX = "exnihilo.structure.files.to_json(exnihilo.read(model, example))"
 def to_json(structure: Structure) -> str:
     """The structure as indented JSON.
 
-    Its keys are ``version``, ``model``, ``parameters``, ``branches``, ``attentions``, ``gated_maps`` and ``reading``.
+    Its keys are ``version``, ``model``, ``parameters``, ``branches``, ``attentions``, ``gated_maps``,
+    ``tied_heads`` and ``reading``.
     """
     return json.dumps({"version": STRUCTURE_VERSION, **to_plain(structure)}, indent=1, ensure_ascii=False)
 

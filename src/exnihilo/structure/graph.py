@@ -4,6 +4,7 @@ PyTorch's tensors are places that can be written again, and views share them. He
 a read of a tensor whose memory was written through another view reads what was written.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch._ops import OpOverload
 
-from exnihilo.structure.recording import Recording
+from exnihilo.structure.recording import Call, Recording
 
 
 def _names(text: str) -> frozenset[str]:
@@ -69,12 +70,16 @@ class Value:
 
 @dataclass
 class Graph:
-    """All values and operations of a run, in order."""
+    """All values and operations of a run, in order.
+
+    ``given_out`` has what modules gave out, by value, inner modules first.
+    """
 
     ops: list[Op] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
+    given_out: dict[int, list[Call]] = field(default_factory=dict)
 
     def op_of(self, value: int) -> Op | None:
         """The operation that made a value, None for a leaf."""
@@ -112,8 +117,13 @@ class Graph:
 def graph_of(recording: Recording) -> Graph:
     """The graph of a recording."""
     builder = _Builder(recording)
+    calls = deque(recording.calls)
     for number, event in enumerate(recording.events):
+        while calls and calls[0].num_events <= number:
+            builder.note(calls.popleft())
         builder.add(number, event.function, event.args, event.kwargs, event.out)
+    for call in calls:
+        builder.note(call)
     builder.graph.outputs = [builder.read(tensor) for tensor in recording.outputs]
     return builder.graph
 
@@ -184,6 +194,13 @@ class _Builder:
         value = self._made(op, tensor)
         self._now[id(tensor)] = value
         return value
+
+    def note(self, call: Call) -> None:
+        """That a module gave out what a tensor holds now; a module around another one comes later."""
+        known, written = self._now.get(id(call.tensor)), self._last_write.get(_storage(call.tensor))
+        values = self.graph.values
+        if known is not None and (written is None or values[written].producer <= values[known].producer):
+            self.graph.given_out.setdefault(known, []).append(call)
 
     def add(self, event: int, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Append one recorded operation, in the parts that the rest of the package tells apart."""

@@ -18,6 +18,8 @@ _WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 # `original0` and `original1` where it takes two to compute it.
 _PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.([^.]+)\.original(\d*)$")
 
+_LEAF = re.compile(r"(\.[^.]+\.original\d+|\.[^.]+)$")
+
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
     """The canonical name of each parameter by the name that the model gives it; tied names are all listed.
@@ -41,6 +43,26 @@ def canonical_names(model: nn.Module) -> dict[str, str]:
                 fix="give the submodule another name",
             )
     return {path: named[path] for path in parameters}
+
+
+def canonical_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules by canonical path, which is empty for the model itself; of wrappers, what they wrap.
+
+    Example:
+        >>> list(canonical_modules(nn.DataParallel(nn.Sequential(nn.Linear(2, 2)))))
+        ['', '0']
+    """
+    return {short.removesuffix("."): module for _, short, module in _modules(model)}
+
+
+def module_of(parameter: str) -> str:
+    """The path of the module that a parameter belongs to, also where its weight is computed from it.
+
+    Example:
+        >>> module_of("blocks.0.last.weight"), module_of("blocks.0.last.weight.original0")
+        ('blocks.0.last', 'blocks.0.last')
+    """
+    return _LEAF.sub("", f".{parameter}").removeprefix(".")
 
 
 def _modules(model: nn.Module, prefix: str = "", short: str = "") -> Iterator[tuple[str, str, nn.Module]]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from exnihilo.errors import LayoutError, ReadError
 from exnihilo.layouts import Layout
 from exnihilo.structure.attention import Found, attention_of
-from exnihilo.structure.branches import branches_of, tails_of
+from exnihilo.structure.branches import branches_of
+from exnihilo.structure.ends import tied_heads_of
 from exnihilo.structure.graph import Graph, graph_of
 from exnihilo.structure.joins import feeders_of, joins_of
 from exnihilo.structure.junctions import Junction, junctions_of
@@ -17,6 +18,7 @@ from exnihilo.structure.records import Parameter, Role, Slice, Structure
 from exnihilo.structure.roles import Given, activation_behind, roles_of
 from exnihilo.structure.running import Run, run, uncollected
 from exnihilo.structure.sites import Kind, Site, sites_of
+from exnihilo.structure.tails import tails_of
 from exnihilo.structure.weights import Weight, Weights, guessed_layout, map_layout
 
 _MAPS = frozenset(
@@ -84,6 +86,7 @@ def read_with_junctions(model: nn.Module, made: Run) -> tuple[Structure, list[Ju
         branches=branches,
         attentions=found.attentions,
         gated_maps=found.gated_maps,
+        tied_heads=tied_heads_of(graph, sites),
         reading=made.reading,
     )
     return structure, junctions
@@ -155,7 +158,7 @@ class _Facts:
             follows=given.follows,
             activation=self._activation(site),
             offset=_offset(site.weight) if site is not None else 0.0,
-            computed=site is not None and site.kind is Kind.MAP and site.weight is not None and site.weight.computed,
+            **_computed(site),
             fed_by=self._feeders.get(owner),
             joins=owner in self._joins,
         )
@@ -193,6 +196,14 @@ class _Facts:
         if leaf.startswith("bias"):
             return Given(Role.NORM_SHIFT if is_norm else Role.BIAS, evidence)
         return Given(Role.NORM_SCALE if is_norm and leaf == "weight" else Role.UNKNOWN, evidence)
+
+
+def _computed(site: Site | None) -> dict[str, Any]:
+    """What is to know of a weight that a map does not read as it is."""
+    weight = site.weight if site is not None and site.kind is Kind.MAP else None
+    if weight is None or not weight.computed:
+        return {}
+    return {"computed": True, "divided": weight.divided, "length": weight.factor if weight.divided else None}
 
 
 def _offset(weight: Weight | None) -> float:

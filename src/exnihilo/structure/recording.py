@@ -27,6 +27,23 @@ class Event:
     out: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A module that gave out a tensor.
+
+    Args:
+        module: Its canonical path.
+        tensor: What it gave out, and was not given.
+        num_events: How many operations had been noted by then.
+        alone: It has one name, gives out this alone and is called for nothing else, so that a hook on it acts here.
+    """
+
+    module: str
+    tensor: Tensor
+    num_events: int
+    alone: bool = True
+
+
 def settled(function: Any, out: Any) -> Any:
     """The result of an operation; a single random number comes out as large as it can."""
     if function is _RAND and out.numel() == 1 and not out.is_meta:
@@ -67,6 +84,7 @@ class Recording:
         outputs: The tensors of what the model returned.
         reached: Canonical names of the parameters that a gradient of the outputs reaches.
         recurrent: Canonical names of the weights of ``nn.RNNBase`` and ``nn.RNNCellBase`` modules.
+        calls: What each module gave out, in the order in which they ended.
     """
 
     events: list[Event]
@@ -76,6 +94,7 @@ class Recording:
     outputs: list[Tensor]
     reached: frozenset[str]
     recurrent: frozenset[str] = field(default_factory=frozenset)
+    calls: tuple[Call, ...] = ()
 
     @property
     def num_read(self) -> int:

@@ -82,6 +82,8 @@ class Parameter:
             ``-offset`` makes the product zero and ``1 - offset`` makes it neutral.
         computed: Of a map: the model maps by something computed from it (a normalized or standardized weight), so that
             a law for its own values is none for the map.
+        divided: Of such: it is divided by its own size, so that zeros in it make no number, or none with a gradient.
+        length: Of such: the parameter that multiplies it again, as the magnitude of weight normalization does.
         fed_by: Of a map: the weight of the map whose output is all that it reads, and which feeds nothing else; zeros
             in both would never leave zero. None where there is none.
         joins: Of a trained map or scale: zeros in it take away what its path adds to a trunk of frozen parameters.
@@ -103,8 +105,23 @@ class Parameter:
     activation: str | None = None
     offset: float = 0.0
     computed: bool = False
+    divided: bool = False
+    length: str | None = None
     fed_by: str | None = None
     joins: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """A module that gives out what a branch adds, and is called for that alone.
+
+    Args:
+        module: Its canonical path.
+        shape: Of what it gives out on the example.
+    """
+
+    module: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +142,9 @@ class Branch:
         scales: Parameters that scale the whole branch behind its last map (LayerScale, gates).
         modulated_by: Weights of the maps whose output gates the branch (adaLN).
         ends_in: The activation behind the last affine operation, None where there is none.
+        bends: Why a factor of ``outputs`` is none of the branch, in words that follow its name; None where it is one.
+        ends: One module for each summand of the branch, which gives it out up to views and noise; empty where one of
+            them comes out of code that has no module of its own.
         drop_path: The branch is dropped at random as a whole while it trains.
         norm: Where the norm stands: first on the branch (``pre``), behind the sum (``post``), first and last on the
             branch (``sandwich``), elsewhere on the branch (``inner``), nowhere (``none``).
@@ -144,6 +164,8 @@ class Branch:
     scales: tuple[str, ...] = ()
     modulated_by: tuple[str, ...] = ()
     ends_in: str | None = None
+    bends: str | None = None
+    ends: tuple[End, ...] = ()
     drop_path: bool = False
     norm: NormPlacement = "none"
     parent: int | None = None
@@ -154,14 +176,21 @@ class Branch:
 class Attention:
     """One attention: weights of the maps that make query, key and value, and of the first map behind it.
 
-    A packed weight is named once for each of its slices. ``head`` is how many units of a query one head compares.
+    A packed weight is named once for each of its slices.
+
+    Args:
+        query: Weights of the maps that make the queries.
+        key: Those that make the keys.
+        value: Those that make the values.
+        out: The first map behind it.
+        head_width: How many products each score sums up.
     """
 
     query: tuple[str, ...]
     key: tuple[str, ...]
     value: tuple[str, ...]
     out: tuple[str, ...]
-    head: int | None = None
+    head_width: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +200,19 @@ class GatedMap:
     gate: str
     up: str
     activation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiedHead:
+    """A map by a tensor that is looked up too, as a head that is tied to an embedding.
+
+    Args:
+        weight: The tensor's owner.
+        end: The module that gives out what it maps; None where code without a module of its own does.
+    """
+
+    weight: str
+    end: End | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +243,7 @@ class Structure:
     branches: tuple[Branch, ...]
     attentions: tuple[Attention, ...] = ()
     gated_maps: tuple[GatedMap, ...] = ()
+    tied_heads: tuple[TiedHead, ...] = ()
     reading: Reading
 
     @property

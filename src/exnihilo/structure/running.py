@@ -21,6 +21,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from exnihilo.errors import ReadError
+from exnihilo.structure.calls import Calls
 from exnihilo.structure.copying import (
     copy_of,
     deep_enough_for,
@@ -183,6 +184,8 @@ def _recorded(
     held = [tensor for tensor in held_tensors(twin) if id(tensor) not in mine]
     with deep_enough_for(model), left_as_it_was(model), _quietly(fake) as stack:
         recorder = stack.enter_context(Recorder())
+        calls = Calls(recorder.events)
+        stack.enter_context(calls.noted(twin))
         output = call(unwrapped(twin), inputs)
     require_own_parameters(model, recorder.events)
     outputs = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
@@ -196,6 +199,7 @@ def _recorded(
         outputs=outputs,
         reached=reached,
         recurrent=_recurrent(model, canonical),
+        calls=calls.made(),
     )
     dtypes = dict.fromkeys(str(p.dtype).removeprefix("torch.") for p in parameters.values())
     reading = Reading(

@@ -53,6 +53,7 @@ class Weight:
         factor: Of a computed weight that is a product of parameters: the smallest of them.
         is_product: It is one of several matrices multiplied with each other.
         keeps_zero: Zeros in the parameter make what was read zero, whatever else it was computed from.
+        divided: It was divided by something made of itself, such as its length.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Weight:
     scale: float = 1.0
     keeps_zero: bool = True
     is_product: bool = False
+    divided: bool = False
 
 
 class Weights:
@@ -123,7 +125,8 @@ class Weights:
         if op.name in ("mul", "div") and len(op.inputs) == 1:
             return _scaled(weight, op)
         keeps = weight.keeps_zero and op.name in _KEEPS_ZERO
-        return replace(weight, computed=True, seen=self._like(weight, value), keeps_zero=keeps)
+        divided = weight.divided or op.name in NORMS
+        return replace(weight, computed=True, seen=self._like(weight, value), keeps_zero=keeps, divided=divided)
 
     def _number(self, op: Op) -> float | None:
         """The number added where it came as a tensor of one element that is 1, as ``1 + w`` compiles to."""
@@ -155,8 +158,18 @@ class Weights:
             seen=self._like(found[main], value),
             factor=(smallest.factor or smallest.name) if is_product else found[main].factor,
             is_product=op.name in MAPS or (is_one and found[main].is_product),
+            divided=found[main].divided or self._divides(op, read, found),
             keeps_zero=found[main].keeps_zero and (is_one or is_product) and op.name in _KEEPS_ZERO,
         )
+
+    def _divides(self, op: Op, read: list[int], found: list[Weight]) -> bool:
+        """Whether an operation divides a weight by what is made of it."""
+        if op.name in NORMS or op.name.startswith("_weight_norm"):
+            return True
+        made_of = [{weight.name, *(other.name for other in weight.others)} for weight in found]
+        is_own = len(made_of) == 2 and not made_of[0].isdisjoint(made_of[1])
+        makers = {maker.name for v in read if (maker := self._graph.op_of(v)) is not None}
+        return is_own and (op.name == "div" or (op.name == "mul" and not makers.isdisjoint({"rsqrt", "reciprocal"})))
 
     def _replayed(self, op: Op, seen: Tensor | None, value: int) -> Tensor | None:
         if seen is None or op.function is None:

@@ -1,7 +1,8 @@
 """Zeros that the optimizer hardly moves.
 
 Finds:
-    Maps of zeros whose first step is less than a tenth of what other maps move by, for the size of their gradient too.
+    Maps and scales of zeros whose first step is less than a tenth of what other maps move by, for the size of their
+    gradient too.
 
 Why it is bad:
     Optimizers whose step is in proportion to a parameter's size (Adafactor, LARS, LAMB) take next to none where that
