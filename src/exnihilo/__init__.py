@@ -39,22 +39,10 @@ if _typing.TYPE_CHECKING:
     from exnihilo.structure.records import Role, Structure
 
 __all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network"]
-__all__ += [
-    "Optimizer",
-    "Outcome",
-    "Plan",
-    "Role",
-    "Run",
-    "RunRecord",
-    "Start",
-    "Structure",
-    "Study",
-    "Task",
-    "Verdict",
-]
-__all__ += ["__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
-__all__ += ["fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan", "read"]
-__all__ += ["profile_branches", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
+__all__ += ["Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
+__all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays"]
+__all__ += ["from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan"]
+__all__ += ["profile_branches", "read", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from torch import nn
 
 from exnihilo.errors import RecipeError
-from exnihilo.gates.records import Gate
+from exnihilo.gates.records import GATE_NAMES, Gate
 from exnihilo.plans.records import Row
 from exnihilo.recipes.records import Assignment
 from exnihilo.schemes import Constant, Ones, Zeros
