@@ -147,7 +147,7 @@ def test_however_the_maps_are_packed_the_products_are_the_same(packing):
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_the_units_of_a_head_are_read(packing):
     (attention,) = xn.read(Model(packing), tokens()).attentions
-    assert attention.head == HEAD
+    assert attention.head_width == HEAD
 
 
 def test_pytorchs_own_attention():
