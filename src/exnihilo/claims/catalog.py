@@ -29,7 +29,7 @@ from exnihilo.claims import (
     t7,
 )
 from exnihilo.claims.claim import Claim
-from exnihilo.claims.published import attention_outputs, he_depth, lora_zeros, rezero
+from exnihilo.claims.published import attention_outputs, he_depth, lora_zeros, rezero, skipinit
 from exnihilo.errors import UnknownNameError
 
 _DEFINITIONS = (d1, d2, d3, d4, d5, d6, d7)
@@ -41,7 +41,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
     module.CLAIM for module in (*_DEFINITIONS, *_COMPARISON, *_MISCONCEPTIONS, *_TABLES, k1, f1)
 )
 PUBLISHED: tuple[Claim, ...] = tuple(
-    module.CLAIM for module in (he_depth, rezero, lora_zeros, attention_outputs)
+    module.CLAIM for module in (he_depth, rezero, skipinit, lora_zeros, attention_outputs)
 )
 SETS = ("article", "published")
 
