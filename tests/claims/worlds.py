@@ -7,7 +7,7 @@ from exnihilo.claims.claim import Claim, Found
 from exnihilo.claims.presets import Preset
 from exnihilo.lab.networks import hidden_layers, maps
 from exnihilo.lab.recording import evenly
-from exnihilo.lab.records import Run, RunRecord
+from exnihilo.lab.records import Model, Run, RunRecord
 from exnihilo.lab.schedule import pending
 
 SMALL = Preset(
@@ -30,7 +30,8 @@ World = Callable[[Run], dict[str, Any]]
 def record(run: Run, **changes: Any) -> RunRecord:
     """A healthy record of a run, with changes: a number stands for a whole curve, or for every layer and step."""
     evaluated, measured = evenly(run.steps, run.evaluations), evenly(run.steps, run.measurements)
-    layers, hidden = maps(run.network), hidden_layers(run.network)
+    is_model = isinstance(run.network, Model)  # its units are not counted
+    layers, hidden = (("head",), ()) if is_model else (maps(run.network), hidden_layers(run.network))
     # A little of the seed, so that no two seeds are alike and the middle rate is the best one.
     jitter = (run.seed * 2654435761 % 1000) / 1e6 + abs(run.lr - 0.1) / 1e3
     values: dict[str, Any] = {

@@ -29,7 +29,16 @@ from exnihilo.claims import (
     t7,
 )
 from exnihilo.claims.claim import Claim
-from exnihilo.claims.published import deepnorm, delta_orthogonal, fixup, he_depth
+from exnihilo.claims.published import (
+    attention_outputs,
+    deepnorm,
+    delta_orthogonal,
+    fixup,
+    he_depth,
+    lora_zeros,
+    rezero,
+    skipinit,
+)
 from exnihilo.errors import UnknownNameError
 
 _DEFINITIONS = (d1, d2, d3, d4, d5, d6, d7)
@@ -40,7 +49,10 @@ _TABLES = (t1, t2, t3, t4, t5, t6, t7)
 CLAIMS: tuple[Claim, ...] = tuple(
     module.CLAIM for module in (*_DEFINITIONS, *_COMPARISON, *_MISCONCEPTIONS, *_TABLES, k1, f1)
 )
-PUBLISHED: tuple[Claim, ...] = tuple(module.CLAIM for module in (he_depth, fixup, delta_orthogonal, deepnorm))
+PUBLISHED: tuple[Claim, ...] = tuple(
+    module.CLAIM
+    for module in (he_depth, rezero, fixup, skipinit, delta_orthogonal, deepnorm, lora_zeros, attention_outputs)
+)
 SETS = ("article", "published")
 
 

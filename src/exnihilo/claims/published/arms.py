@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from exnihilo.claims.claim import Found
+from exnihilo.claims.claim import Found, cell_of
 from exnihilo.claims.records import Axis, Cell, Figure, Table, Value
 from exnihilo.claims.tables import counted, how_counted, num_diverged
-from exnihilo.lab.records import RunRecord, Start
+from exnihilo.lab.records import RunRecord, Start, Verdict
 from exnihilo.lab.study import Place
 
 
@@ -130,3 +130,16 @@ def span(arm: Arm, metric: str) -> str:
     values = [counted(record, metric) for record in arm.records]
     low, high = min(values), max(values)
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+
+
+def compared(where: str, verdict: Verdict, unit: str) -> Cell:
+    """A cell that asks for more, or for less where less is better: better supports; worse or equivalent refutes.
+
+    Args:
+        where: The place.
+        verdict: On the side that shall be better, against the other.
+        unit: What is compared, such as ``of test loss``.
+    """
+    supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}[verdict.outcome]
+    more = f"Better by {verdict.estimate:.3f}" if verdict.estimate > 0 else f"Not better ({verdict.estimate:.3f})"
+    return cell_of(where, verdict, f"{more} {unit} ({verdict.outcome}).", supports=supports)
