@@ -61,6 +61,10 @@ def test_times_that_do_not_grow_leave_it_open() -> None:
     assert set(seen.values()) == {None}
 
 
+def test_times_that_stay_the_same_do_not_grow() -> None:
+    assert says(answer(lambda depth: 100))["longer with each depth"] is False
+
+
 def test_growth_from_near_one_too_refutes_that_it_is_the_start() -> None:
     found = answer(lambda depth: 10 * math.exp(0.5 * depth), near=lambda depth: 5 * depth)
     assert found.verdict == "depends"
