@@ -63,6 +63,8 @@ def test_a_group_that_stays_closed_is_empty_in_the_picture() -> None:
     [figure] = answer().evidence.figures
     steps = {(row["start"], row["group"]): row["step"] for row in figure.rows}
     assert steps[TWICE, INSIDE] is None and steps[PUBLISHED, INSIDE] == 3
+    [figure] = answer(**{PUBLISHED: {INSIDE: {None}}}).evidence.figures
+    assert [row["step"] for row in figure.rows if (row["start"], row["group"]) == (PUBLISHED, INSIDE)] == [None]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,8 @@ def test_the_variants_zero_what_they_say() -> None:
     assert rows.any(1).tolist() == [True, True, False, True, True, False]
     twice = zeroed(TWICE, model)
     assert not any(value.any() for value in twice.values())
-    assert {name.split(".")[2] for name in twice} == {"modulation", "out", "mlp"} and len(twice) == 6
+    names = {f"blocks.0.{name}" for name in ("modulation", "out", "mlp.2")}
+    assert {name.rpartition(".")[0] for name in twice} == names and len(twice) == 6
     assert zeroed(PUBLISHED, model) == {}
 
 
