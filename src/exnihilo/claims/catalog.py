@@ -30,14 +30,18 @@ from exnihilo.claims import (
 )
 from exnihilo.claims.claim import Claim
 from exnihilo.claims.published import (
+    adaln_chain,
     attention_outputs,
     deepnorm,
     delta_orthogonal,
+    escape_time,
     fixup,
     he_depth,
     lora_zeros,
+    orthogonal_linear,
     rezero,
     skipinit,
+    trainable_depth,
 )
 from exnihilo.errors import UnknownNameError
 
@@ -51,7 +55,20 @@ CLAIMS: tuple[Claim, ...] = tuple(
 )
 PUBLISHED: tuple[Claim, ...] = tuple(
     module.CLAIM
-    for module in (he_depth, rezero, fixup, skipinit, delta_orthogonal, deepnorm, lora_zeros, attention_outputs)
+    for module in (
+        he_depth,
+        trainable_depth,
+        orthogonal_linear,
+        escape_time,
+        rezero,
+        fixup,
+        skipinit,
+        delta_orthogonal,
+        deepnorm,
+        lora_zeros,
+        adaln_chain,
+        attention_outputs,
+    )
 )
 SETS = ("article", "published")
 

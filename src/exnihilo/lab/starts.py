@@ -22,11 +22,14 @@ from exnihilo.schemes import (
     Ones,
     Scheme,
     TorchDefault,
+    VarianceScaling,
     Zeros,
     scheme_named,
 )
 
 DEFAULT_BASE = "he_normal"
+# Of the start that mean-field theory speaks of (Schoenholz et al., 2017).
+BIAS_VARIANCE = 0.05
 _WEIGHTS = (Role.STEM, Role.HIDDEN, Role.RESIDUAL_OUT, Role.HEAD)
 _ONES = (Role.NORM_SCALE, Role.BRANCH_SCALE)
 
@@ -77,6 +80,11 @@ _RECIPES: Mapping[str, Recipe] = {
         weight=_base,
         zeros=(Role.BRANCH_SCALE,),
     ),
+    "mean_field": Recipe(
+        summary=f"N(0, value / fan_in) on all weights, N(0, {BIAS_VARIANCE:g}) on all biases: mean-field theory's",
+        weight=lambda value, _b: VarianceScaling(scale=value),
+        default=1.76,  # where tanh networks with these biases are critical
+    ),
     "torch_default": Recipe(summary="PyTorch's own defaults, biases too", weight=lambda _v, _b: TorchDefault()),
 }
 
@@ -122,6 +130,8 @@ def scheme_for(start: Start, parameter: Parameter, fan_in: float) -> Scheme:
         return Ones()
     if parameter.role is Role.BIAS and start.name == "torch_default":
         return TorchDefault(fan_in=fan_in)
+    if parameter.role is Role.BIAS and start.name == "mean_field":
+        return Normal(std=BIAS_VARIANCE**0.5)
     return Zeros()
 
 

@@ -7,6 +7,7 @@ from statistics import median
 from exnihilo.claims.claim import Found, cell_of
 from exnihilo.claims.records import Axis, Cell, Figure, Table, Value
 from exnihilo.claims.tables import counted, how_counted, num_diverged
+from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import RunRecord, Start, Verdict
 from exnihilo.lab.study import Place
 
@@ -18,7 +19,7 @@ class Arm:
     Args:
         place: The place.
         start: The start.
-        lr: Its tuned rate, or the rate of the grid with the lowest median of the final training loss.
+        lr: Its tuned rate, or the rate of the grid with the best median of a metric.
         records: Its judging runs at that rate, by seed.
     """
 
@@ -28,24 +29,32 @@ class Arm:
     records: Sequence[RunRecord]
 
 
-def arms(found: Found, *studies: str) -> tuple[Arm, ...]:
-    """Every start in every place of the studies, place by place."""
+def arms(found: Found, *studies: str, metric: str = "train_loss", target: float | None = None) -> tuple[Arm, ...]:
+    """Every start in every place of the studies, place by place.
+
+    Args:
+        found: What the claim found.
+        studies: By name.
+        metric: By whose median the rate of a grid is chosen, a key of ``exnihilo.lab.metrics.METRICS``.
+        target: Of a metric that counts steps to one.
+    """
     return tuple(
-        _arm(found, name, place, start)
+        _arm(found, name, place, start, metric, target)
         for name in studies
         for place in found.studies[name].places
         for start in found.studies[name].arms
     )
 
 
-def _arm(found: Found, name: str, place: Place, start: Start) -> Arm:
+def _arm(found: Found, name: str, place: Place, start: Start, metric: str, target: float | None) -> Arm:
     of = found.studies[name]
     if of.policy == "tuned":
         return Arm(
             place=place, start=start, lr=found.rate(name, place, start), records=found.judged(name, place, start)
         )
     runs = {lr: found.judged(name, place, start, lr) for lr in of.lrs}
-    best = min(runs, key=lambda lr: median(counted(record, "train_loss") for record in runs[lr]))
+    sign = -1.0 if metric_named(metric).higher_is_better else 1.0
+    best = min(runs, key=lambda lr: sign * median(counted(record, metric, target) for record in runs[lr]))
     return Arm(place=place, start=start, lr=best, records=runs[best])
 
 
