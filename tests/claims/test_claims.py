@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from worlds import SMALL, found_in
 
-from exnihilo.claims.catalog import CLAIMS, claims_named
+from exnihilo.claims.catalog import CLAIMS, PUBLISHED, claims_in, claims_named, every_claim
 from exnihilo.claims.claim import Claim
 from exnihilo.claims.presets import preset_named
 from exnihilo.claims.records import Answer
 from exnihilo.errors import UnknownNameError
 from exnihilo.lab.networks import maps
-from exnihilo.lab.records import Run, plain
+from exnihilo.lab.records import Model, Run, plain
 
 IDS = (
     *(f"D{i}" for i in range(1, 8)),
@@ -26,7 +26,8 @@ IDS = (
     "K1",
     "F1",
 )
-EXACT = {"D1", "D2", "D6", "M2", "T1"}
+EXACT = {"D1", "D2", "D6", "M2", "T1", "P12"}
+EVERY = every_claim()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def answers() -> Mapping[str, Answer]:
         claim.id: claim.answer(
             found_in(claim, lambda run: {}, measured=None if claim.measure is None else claim.measure(SMALL, 0))
         )
-        for claim in CLAIMS
+        for claim in EVERY
     }
 
 
@@ -44,12 +45,20 @@ def test_the_claims_stand_in_the_order_of_the_article() -> None:
     assert tuple(claim.id for claim in CLAIMS) == IDS
 
 
+def test_papers_stand_behind_the_article_numbered_from_1() -> None:
+    assert [claim.id for claim in PUBLISHED] == [f"P{number}" for number in range(1, len(PUBLISHED) + 1)]
+    assert (*claims_in("article"), *claims_in("published")) == EVERY
+    assert all(re.search(r"\(\d{4}\)", claim.statement) for claim in PUBLISHED)
+    with pytest.raises(UnknownNameError, match="Unknown set of claims 'papers'"):
+        claims_in("papers")
+
+
 def test_what_is_exact_measured_and_explained_is_declared() -> None:
-    assert {claim.id for claim in CLAIMS if claim.basis == "exact"} == EXACT
-    assert [claim.id for claim in CLAIMS if claim.basis == "explained"] == ["F1"]
+    assert {claim.id for claim in EVERY if claim.basis == "exact"} == EXACT
+    assert [claim.id for claim in EVERY if claim.basis == "explained"] == ["F1"]
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("claim", EVERY, ids=lambda claim: claim.id)
 def test_statements_and_rules_are_sentences(claim) -> None:
     assert claim.statement.endswith(".") and claim.rule.endswith(".")
     assert claim.title and not claim.title.endswith(".")
@@ -57,19 +66,19 @@ def test_statements_and_rules_are_sentences(claim) -> None:
 
 
 def test_no_two_studies_share_a_name() -> None:
-    names = Counter(study.name for claim in CLAIMS for study in claim.studies(SMALL, 0))
+    names = Counter(study.name for claim in EVERY for study in claim.studies(SMALL, 0))
     assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_another_seed_asks_for_other_runs() -> None:
-    for claim in CLAIMS:
+    for claim in EVERY:
         seeds = {study.seed for study in claim.studies(SMALL, 3)}
         assert seeds <= {3}, claim.id
 
 
 def test_the_full_preset_puts_more_seeds_to_every_study_that_is_not_an_exact_count() -> None:
     quick, full = (
-        {study.name: study for claim in CLAIMS for study in claim.studies(preset_named(name), 0)}
+        {study.name: study for claim in EVERY for study in claim.studies(preset_named(name), 0)}
         for name in ("quick", "full")
     )
     same = {name for name, study in quick.items() if full[name].looks[-1] <= study.looks[-1]}
@@ -78,7 +87,7 @@ def test_the_full_preset_puts_more_seeds_to_every_study_that_is_not_an_exact_cou
 
 
 def test_every_answer_is_of_its_claim(answers: Mapping[str, Answer]) -> None:
-    for claim in CLAIMS:
+    for claim in EVERY:
         answer = answers[claim.id]
         assert (answer.id, answer.statement, answer.basis) == (claim.id, claim.statement, claim.basis)
         assert answer.rerun == f"exnihilo claims --only {claim.id}"
@@ -96,7 +105,7 @@ def test_figure_names_are_unique_and_begin_with_the_claim(answers: Mapping[str, 
     names = [(answer.id, figure.name) for answer in answers.values() for figure in answer.evidence.figures]
     assert all(re.fullmatch(f"{claim_id.lower()}-[a-z0-9-]+", name) for claim_id, name in names)
     assert len(names) == len({name for _, name in names})
-    assert {claim_id for claim_id, _ in names} == set(IDS)
+    assert {claim_id for claim_id, _ in names} == set(IDS) | {claim.id for claim in PUBLISHED}
 
 
 def test_figures_have_the_fields_that_their_axes_name(answers: Mapping[str, Answer]) -> None:
@@ -150,12 +159,13 @@ def test_answers_are_json_without_nan(answers: Mapping[str, Answer]) -> None:
 def lost(run: Run) -> dict[str, Any]:
     """A run that is finite at the start, and in which nothing is finite after that."""
     curve = (0.5, *(math.nan,) * run.evaluations)
-    norms = ((1.0,) * len(maps(run.network)), *((math.nan,) * len(maps(run.network)),) * run.measurements)
+    num_maps = 1 if isinstance(run.network, Model) else len(maps(run.network))
+    norms = ((1.0,) * num_maps, *((math.nan,) * num_maps,) * run.measurements)
     curves = dict.fromkeys(("train_loss", "validation_loss", "train_score", "validation_score"), curve)
     return {**curves, "test_loss": math.nan, "test_score": math.nan, "gradient_norm": norms, "diverged": True}
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("claim", EVERY, ids=lambda claim: claim.id)
 def test_a_world_in_which_every_run_diverges_has_words_and_numbers_for_it(claim: Claim) -> None:
     measured = None if claim.measure is None else claim.measure(SMALL, 0)
     answer = claim.answer(found_in(claim, lost, measured=measured))
@@ -190,5 +200,5 @@ def test_claims_are_found_by_name_in_any_case_and_order() -> None:
 
 
 def test_an_unknown_claim_is_refused_with_the_nearest_id() -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown claim 'D8'. Did you mean 'D\d'\?"):
+    with pytest.raises(UnknownNameError, match=r"Unknown claim 'D8'. Did you mean '[DP]\d'\?"):
         claims_named(["D8"])

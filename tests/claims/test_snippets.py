@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from exnihilo.claims.catalog import CLAIMS
+from exnihilo.claims.catalog import every_claim
 
-SNIPPETS = {claim.id: claim.snippet for claim in CLAIMS if claim.snippet is not None}
+SNIPPETS = {claim.id: claim.snippet for claim in every_claim() if claim.snippet is not None}
 MOST_LINES = 15
 
 
