@@ -29,7 +29,14 @@ from exnihilo.claims import (
     t7,
 )
 from exnihilo.claims.claim import Claim
-from exnihilo.claims.published import adaln_chain, escape_time, he_depth, orthogonal_linear, trainable_depth
+from exnihilo.claims.published import (
+    adaln_chain,
+    escape_time,
+    he_depth,
+    mup_coordinates,
+    orthogonal_linear,
+    trainable_depth,
+)
 from exnihilo.errors import UnknownNameError
 
 _DEFINITIONS = (d1, d2, d3, d4, d5, d6, d7)
@@ -41,7 +48,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
     module.CLAIM for module in (*_DEFINITIONS, *_COMPARISON, *_MISCONCEPTIONS, *_TABLES, k1, f1)
 )
 PUBLISHED: tuple[Claim, ...] = tuple(
-    module.CLAIM for module in (he_depth, trainable_depth, orthogonal_linear, escape_time, adaln_chain)
+    module.CLAIM for module in (he_depth, trainable_depth, orthogonal_linear, escape_time, mup_coordinates, adaln_chain)
 )
 SETS = ("article", "published")
 
