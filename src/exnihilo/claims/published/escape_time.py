@@ -213,12 +213,12 @@ CLAIM = Claim(
         f"{DEPTHS[-1]}. A chain has escaped at the first step with a loss below {ESCAPED:g}, half of what a product of "
         f"0 has; one that never does within {BUDGET_PER_STEP} times the preset's steps, or diverges, counts as one "
         f"step more. Each depth has its best of {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} by the median "
-        "over chains (the paper's bound holds up to rates exponential in k). Supported by medians that grow at every "
-        "depth (refuted if at none), by a slope of log steps over depth whose bootstrap interval is above 0 (refuted "
-        "if below), and by a line in depth that leaves less of log steps than one in log depth, by the same interval "
-        f"(refuted if more); the two intervals share a level of {ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 "
-        f"the deepest must take at most {FEW:g} times the steps of the shallowest, or it refutes that the start is "
-        "what it rests on. The paper's theorem is on the law for large k; these are small ones."
+        "over chains. Supported by medians that grow at every depth (refuted if at none), by a slope of log steps over "
+        "depth whose bootstrap interval is above 0 (refuted if below), and by a line in depth that leaves less of log "
+        "steps than one in log depth, by the same interval (refuted if more); the two intervals share a level of "
+        f"{ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 the deepest must take at most {FEW:g} times the steps "
+        "of the shallowest, or it refutes that the start is what it rests on. The paper's theorem is on the law for "
+        "large k; these are small ones."
     ),
     read=read,
     measure=measure,
