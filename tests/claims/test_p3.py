@@ -91,6 +91,11 @@ def test_runs_that_never_get_there_bound_the_ratio(preset) -> None:
     assert "lecun_normal 152, more than 200" in found.finding  # 150, looked at every four steps
 
 
+def test_runs_that_are_there_at_once_are_as_fast_as_each_other(preset) -> None:
+    found = answer(preset, lambda depth: 0, lambda depth: 0)
+    assert says(found) == {"orthogonal": True, "lecun_normal": False}
+
+
 def test_the_rate_of_each_is_the_fastest_one(preset) -> None:
     found = found_in(CLAIM, world_of(lambda depth: 20, lambda depth: 20), preset=preset)
     assert {arm.lr for arm in arms(found, STUDY, metric="steps_to_train_loss", target=TARGET)} == {BEST}

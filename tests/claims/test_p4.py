@@ -7,7 +7,8 @@ import torch
 from worlds import SMALL
 
 from exnihilo.claims.claim import Found
-from exnihilo.claims.published.escape_time import CLAIM, DEPTHS, NEAR_ONE, STANDARD, Escapes, measure, steps_to_escape
+from exnihilo.claims.published.chains import DEPTHS, NEAR_ONE, STANDARD, Escapes, measure, steps_to_escape
+from exnihilo.claims.published.escape_time import CLAIM
 
 BUDGET = 100_000
 

@@ -1,10 +1,12 @@
 """What the claims of papers share: each start in each place at its best rate, as a table, and as cells."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from exnihilo.claims.claim import Found, cell_of
+from exnihilo.claims.presets import ALPHA
 from exnihilo.claims.records import Axis, Cell, Figure, Table, Value
 from exnihilo.claims.tables import counted, how_counted, num_diverged
 from exnihilo.lab.metrics import metric_named
@@ -152,3 +154,19 @@ def compared(where: str, verdict: Verdict, unit: str) -> Cell:
     supports = {"better": True, "worse": False, "equivalent": False, "undecided": None}[verdict.outcome]
     more = f"Better by {verdict.estimate:.3f}" if verdict.estimate > 0 else f"Not better ({verdict.estimate:.3f})"
     return cell_of(where, verdict, f"{more} {unit} ({verdict.outcome}).", supports=supports)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The exact 95 % interval of a median, whatever the values' law: two of the sorted values.
+
+    The whole range of fewer than 6 values has a lower level, and is taken all the same.
+
+    Example:
+        >>> median_interval([3, 1, 2]), median_interval(range(12))
+        ((1, 3), (2, 9))
+    """
+    ordered, outside, missed = sorted(values), 0, 0.0
+    while 2 * (missed := missed + math.comb(len(ordered), outside) / 2 ** len(ordered)) <= ALPHA:
+        outside += 1
+    outside = max(outside - 1, 0)
+    return ordered[outside], ordered[-1 - outside]

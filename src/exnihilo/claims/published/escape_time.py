@@ -2,117 +2,29 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
 
 import torch
-from torch import Tensor
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
-from exnihilo.claims.presets import ALPHA, Preset
+from exnihilo.claims.presets import ALPHA
+from exnihilo.claims.published.chains import (
+    BUDGET_PER_STEP,
+    DEPTHS,
+    ESCAPED,
+    NEAR_ONE,
+    RATES,
+    STANDARD,
+    Escapes,
+    measure,
+)
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
-from exnihilo.fills import Key, normal, uniform
-from exnihilo.lab.study import judging_seed
 
-DEPTHS = tuple(range(2, 17, 2))
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
-STANDARD, NEAR_ONE = "N(0, 1)", "N(1, 0.01)"
-# Far from the target both starts have a loss of about 1: a product of 0 with a target of ±1, one of 1 with a target of
-# 2. Escaped is what has lost half of that.
-ESCAPED = 0.5
 # Growing by no more than this from the shallowest to the deepest is not growing, for the start near one.
 FEW = 2.0
 # The two intervals of the claim share its level.
 LEVEL = ALPHA / 2
-RESAMPLES = 1000
-_DIVERGED = 1e6
-_CHAINS_PER_SEED, _BUDGET_PER_STEP = 32, 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Escapes:
-    """How long the chains of one depth took.
-
-    Args:
-        start: ``STANDARD`` or ``NEAR_ONE``.
-        depth: Factors of the product.
-        steps: By rate: the first step of each chain with a loss below ``ESCAPED``; ``budget + 1`` where there is none.
-        budget: Steps that were made.
-        resampled: The medians of resampled chains, each at its best rate: what the intervals are made of.
-    """
-
-    start: str
-    depth: int
-    steps: Mapping[float, tuple[int, ...]]
-    budget: int
-    resampled: tuple[float, ...]
-
-    @property
-    def rate(self) -> float:
-        """The rate with the lowest median; of several, the lowest."""
-        return min(self.steps, key=lambda lr: (median(self.steps[lr]), lr))
-
-    @property
-    def best(self) -> tuple[int, ...]:
-        """The chains at that rate."""
-        return self.steps[self.rate]
-
-
-def measure(preset: Preset, seed: int) -> tuple[Escapes, ...]:
-    """Gradient descent on ``(w_1 ... w_k - y)²`` from both starts, at every depth and rate."""
-    chains, budget = _CHAINS_PER_SEED * preset.model_seeds, _BUDGET_PER_STEP * preset.steps
-    return tuple(
-        _escapes(start, depth, chains, budget, judging_seed(seed, 0))
-        for start, depth in itertools.product((STANDARD, NEAR_ONE), DEPTHS)
-    )
-
-
-def _escapes(start: str, depth: int, chains: int, budget: int, seed: int) -> Escapes:
-    drawn = normal(Key(seed, f"{start}/{depth}"), chains * depth).view(chains, depth).double()
-    signs = torch.ones(chains, dtype=torch.float64)
-    signs[::2] = -1.0
-    weights, targets = (drawn, signs) if start == STANDARD else (1.0 + 0.1 * drawn, torch.full_like(signs, 2.0))
-    lrs = torch.tensor(RATES, dtype=torch.float64).repeat_interleave(chains)
-    every = steps_to_escape(weights.repeat(len(RATES), 1), targets.repeat(len(RATES)), lrs, budget)
-    steps = every.view(len(RATES), chains)
-    picked = (uniform(Key(seed, f"resampled/{start}/{depth}"), RESAMPLES * chains) * chains).long()
-    medians = steps[:, picked.view(RESAMPLES, chains)].quantile(0.5, dim=2).amin(0)
-    return Escapes(
-        start=start,
-        depth=depth,
-        steps={lr: tuple(map(int, of.tolist())) for lr, of in zip(RATES, steps, strict=True)},
-        budget=budget,
-        resampled=tuple(medians.tolist()),
-    )
-
-
-def steps_to_escape(weights: Tensor, targets: Tensor, lrs: Tensor, budget: int) -> Tensor:
-    """The first step at which each chain's loss is below ``ESCAPED``, as float64; ``budget + 1`` where there is none.
-
-    Args:
-        weights: float64 [chains, depth].
-        targets: float64 [chains].
-        lrs: float64 [chains]; the rate of each.
-        budget: Steps to make.
-    """
-    found = torch.full((len(weights),), budget + 1.0, dtype=torch.float64)
-    left = torch.arange(len(weights))
-    for step in range(budget + 1):
-        up_to, from_there = weights.cumprod(1), weights.flip(1).cumprod(1).flip(1)
-        apart = up_to[:, -1] - targets
-        escaped = apart.square() < ESCAPED
-        found[left[escaped]] = step
-        running = ~escaped & (weights.abs().amax(1) < _DIVERGED)  # what diverged never escapes
-        if not bool(running.all()):
-            left, weights, targets, lrs, apart = (of[running] for of in (left, weights, targets, lrs, apart))
-            up_to, from_there = up_to[running], from_there[running]
-        if not len(left):
-            break
-        before = torch.cat([torch.ones_like(up_to[:, :1]), up_to[:, :-1]], 1)
-        behind = torch.cat([from_there[:, 1:], torch.ones_like(up_to[:, :1])], 1)
-        weights = weights - (2.0 * lrs * apart)[:, None] * before * behind
-    return found
 
 
 def read(found: Found) -> Reading:
@@ -299,14 +211,14 @@ CLAIM = Claim(
     rule=(
         f"Full gradient descent in float64 on (w_1 ... w_k - y)², y = -1 and 1 in turn, k from {DEPTHS[0]} to "
         f"{DEPTHS[-1]}. A chain has escaped at the first step with a loss below {ESCAPED:g}, half of what a product of "
-        f"0 has; one that never does within {_BUDGET_PER_STEP} times the preset's steps, or diverges, counts as one "
+        f"0 has; one that never does within {BUDGET_PER_STEP} times the preset's steps, or diverges, counts as one "
         f"step more. Each depth has its best of {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} by the median "
-        "over chains (the paper's bound holds up to rates exponential in k). Supported by medians that grow at every "
-        "depth (refuted if at none), by a slope of log steps over depth whose bootstrap interval is above 0 (refuted "
-        "if below), and by a line in depth that leaves less of log steps than one in log depth, by the same interval "
-        f"(refuted if more); the two intervals share a level of {ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 "
-        f"the deepest must take at most {FEW:g} times the steps of the shallowest, or it refutes that the start is "
-        "what it rests on. The paper's theorem is on the law for large k; these are small ones."
+        "over chains. Supported by medians that grow at every depth (refuted if at none), by a slope of log steps over "
+        "depth whose bootstrap interval is above 0 (refuted if below), and by a line in depth that leaves less of log "
+        "steps than one in log depth, by the same interval (refuted if more); the two intervals share a level of "
+        f"{ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 the deepest must take at most {FEW:g} times the steps "
+        "of the shallowest, or it refutes that the start is what it rests on. The paper's theorem is on the law for "
+        "large k; these are small ones."
     ),
     read=read,
     measure=measure,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
-from exnihilo.claims.presets import ALPHA, Preset
-from exnihilo.claims.published.arms import Arm, arms
+from exnihilo.claims.presets import Preset
+from exnihilo.claims.published.arms import Arm, arms, median_interval
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.claims.tables import counted, num_diverged
 from exnihilo.lab.records import Network, Optimizer, Start
@@ -65,9 +65,8 @@ def read(found: Found) -> Reading:
 def _cell(shallow: Arm, deep: Arm) -> Cell:
     """The interval of the median ratio; the orthogonal start's must lie below ``FACTOR``, the Gaussian's above."""
     bounds = [_ratio(a, b, _steps(shallow)) for a, b in zip(_times(shallow), _times(deep), strict=True)]
-    cut = outside(len(bounds))
-    low = sorted(least for least, _ in bounds)[cut]
-    high = sorted(most for _, most in bounds)[-1 - cut]
+    low, _ = median_interval([least for least, _ in bounds])
+    _, high = median_interval([most for _, most in bounds])
     is_slower = True if low > FACTOR else False if high <= FACTOR else None
     return Cell(
         where=shallow.start.label,
@@ -87,23 +86,9 @@ def _ratio(shallow: float, deep: float, steps: int) -> tuple[float, float]:
     return low, deep / shallow if deep <= steps else math.inf
 
 
-def outside(n: int) -> int:
-    """How many of ``n`` sorted values lie outside each end of the 95 % interval of their median.
-
-    The whole range of fewer than 6 values has a lower level, and is taken all the same.
-
-    Example:
-        >>> outside(3), outside(6), outside(12)
-        (0, 0, 2)
-    """
-    cut, missed = 0, 0.0
-    while 2 * (missed := missed + math.comb(n, cut) / 2**n) <= ALPHA:
-        cut += 1
-    return max(cut - 1, 0)
-
-
 def _times(arm: Arm) -> list[float]:
-    return [counted(record, METRIC, TARGET) for record in arm.records]
+    # To be there before the first step counts as one, so that there is a ratio.
+    return [max(counted(record, METRIC, TARGET), 1.0) for record in arm.records]
 
 
 def _steps(arm: Arm) -> int:
@@ -173,7 +158,7 @@ CLAIM = Claim(
     id="P3",
     title="Orthogonal deep linear networks learn as fast at any depth",
     statement=(
-        "Saxe, McClelland and Ganguli (2013), section 3: from random orthogonal maps the learning time of a deep "
+        "Saxe, McClelland and Ganguli (2013): from random orthogonal maps the learning time of a deep "
         "linear network does not depend on its depth; from scaled Gaussian maps it grows."
     ),
     basis="measured",

@@ -202,7 +202,7 @@ CLAIM = Claim(
     id="P2",
     title="Random networks train to about six correlation lengths",
     statement=(
-        "Schoenholz, Gilmer, Ganguli and Sohl-Dickstein (2017), section 4: random networks train to a depth of about "
+        "Schoenholz, Gilmer, Ganguli and Sohl-Dickstein (2017): random networks train to a depth of about "
         "six correlation lengths of mean-field theory, and to any depth at the critical variance."
     ),
     basis="measured",
