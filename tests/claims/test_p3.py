@@ -29,7 +29,7 @@ def world_of(orthogonal, gaussian, *, seeds=lambda seed: 1.0):
 
 @pytest.fixture(scope="module")
 def preset():
-    return replace(SMALL, steps=STEPS, model_seeds=3)
+    return replace(SMALL, steps=STEPS, looks=(3,))
 
 
 def answer(preset, *args, **kwargs):
@@ -57,6 +57,13 @@ def test_starts_alike_make_it_depend(preset) -> None:
     assert found.factor == "which of these is asked: orthogonal supports the claim; lecun_normal refutes it"
 
 
+def test_half_of_the_claim_does_not_support_it(preset) -> None:
+    found = answer(preset, lambda depth: 20 if depth < DEPTHS[-1] else 999, lambda depth: 5 * depth)
+    assert says(found)["lecun_normal"] is True and found.verdict != "supported"
+    late = answer(preset, lambda depth: 999, lambda depth: 5 * depth)
+    assert says(late) == {"orthogonal": None, "lecun_normal": True} and late.verdict == "undecided"
+
+
 def test_exactly_twice_is_not_slower(preset) -> None:
     found = answer(preset, lambda depth: 40 if depth == DEPTHS[-1] else 20, lambda depth: 5 * depth)
     assert says(found)["orthogonal"] is True
@@ -78,7 +85,7 @@ def test_of_twelve_seeds_two_on_each_side_may_differ(preset) -> None:
             slow = run.network.depth == DEPTHS[-1] and run.seed < late
             return world_of(lambda depth: 100 if slow else 20, lambda depth: 5 * depth)(run)
 
-        found = CLAIM.answer(found_in(CLAIM, world, preset=replace(preset, model_seeds=12)))
+        found = CLAIM.answer(found_in(CLAIM, world, preset=replace(preset, looks=(12,))))
         return says(found)["orthogonal"]
 
     assert [told(late) for late in (0, 2, 3, 9, 10)] == [True, True, None, None, False]
