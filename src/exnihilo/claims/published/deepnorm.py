@@ -36,7 +36,7 @@ CLAIM = Claim(
     id="P9",
     title="DeepNorm trains post-norm transformers of 200 layers",
     statement=(
-        "Wang, Ma, Dong, Huang, Zhang and Wei (2022), sections 2 and 4: post-norm transformers of hundreds of layers "
+        "Wang, Ma, Dong, Huang, Zhang and Wei (2022): post-norm transformers of hundreds of layers "
         "learn where the shortcut is multiplied by alpha and the branch's maps are drawn smaller by beta; they fail "
         "from the usual start."
     ),

@@ -52,7 +52,7 @@ CLAIM = Claim(
     id="P8",
     title="Delta-orthogonal kernels train a plain CNN of 1,000 layers",
     statement=(
-        "Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), section 4: plain tanh CNNs of thousands of "
+        "Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018): plain tanh CNNs of thousands of "
         "layers, without shortcuts or norms, learn from delta-orthogonal kernels at the critical gain; Gaussian ones "
         "do not."
     ),

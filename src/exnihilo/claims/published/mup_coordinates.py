@@ -247,7 +247,7 @@ CLAIM = Claim(
     id="P10",
     title="muP's activations change alike at every width",
     statement=(
-        "Yang, Hu and others (2022), appendix D.1: under the maximal update parametrization the activations of a "
+        "Yang, Hu and others (2022): under the maximal update parametrization the activations of a "
         "network change by the same amount at every width; under the standard one some change more, the wider it is."
     ),
     basis="measured",
