@@ -240,6 +240,18 @@ def test_with_epsilon_branches_are_nearly_closed_and_their_biases_are_zero():
     assert not model[2].bias.any()
 
 
+def test_with_epsilon_fixup_is_nearly_closed_and_all_of_it_moves_at_the_first_step():
+    x = torch.randn(4, 64)
+    model = nn.Sequential(nn.Linear(64, 64), Block(nn.Identity()), nn.Linear(64, 64))
+    initialize(model, "fixup(epsilon=0.01)", x)
+    for closed in (model[1].down, model[2]):
+        assert closed.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    model(x).square().sum().backward()
+    assert all(p.grad.any() for name, p in model.named_parameters() if name.endswith("weight"))
+    initialize(plain := nn.Sequential(nn.Linear(64, 64), Block(nn.Identity()), nn.Linear(64, 64)), "fixup", x)
+    assert not plain[1].down.weight.any() and not plain[2].weight.any()
+
+
 def test_with_epsilon_the_copy_and_the_adapter_move_at_the_first_step():
     torch.manual_seed(0)
     found = steps(Controlled(), controlled_batch(), "zero-conv(epsilon=0.01)")

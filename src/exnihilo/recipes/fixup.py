@@ -11,7 +11,9 @@ from exnihilo.recipes.he import He
 from exnihilo.recipes.laws import require_branches
 from exnihilo.recipes.layers import require_no_norms
 from exnihilo.recipes.records import Assignment
+from exnihilo.recipes.zero import nearly_zero
 from exnihilo.schemes import Scheme, Zeros, scaled
+from exnihilo.schemes.scheme import require_not_negative
 from exnihilo.structure.names import module_of
 from exnihilo.structure.records import Branch, Parameter, Role, Structure
 
@@ -40,9 +42,11 @@ class Fixup:
 
     Args:
         mode: Whose fan He's law divides by. Default ``"fan_out"``, as the authors' code has it.
+        epsilon: Standard deviation of the heads and of the ends of branches. Default 0.0, as published.
 
     Raises:
         UnknownNameError: There is no such ``mode``.
+        InvalidValueError: ``epsilon`` is negative or not finite.
         RecipeError: There is no residual branch, the model has norms, or a branch has no place for its numbers.
 
     Example:
@@ -58,8 +62,10 @@ class Fixup:
 
     name: ClassVar[str] = "fixup"
     mode: Mode = "fan_out"
+    epsilon: float = 0.0
 
     def __post_init__(self) -> None:
+        require_not_negative("fixup", "epsilon", self.epsilon, 1e-3)
         if self.mode not in get_args(Mode):
             raise UnknownNameError.of("mode", self.mode, get_args(Mode))
 
@@ -77,13 +83,18 @@ class Fixup:
                 given = assigned[owner]
                 if given.scheme is None:
                     continue
-                assigned[owner] = _closed(given) if name in branch.maps else _shrunk(given, depth, len(maps))
+                assigned[owner] = self._closed() if name in branch.maps else _shrunk(given, depth, len(maps))
         for parameter in structure.parameters:
             if parameter.role is Role.HEAD and assigned[parameter.tied_to or parameter.name].scheme is not None:
+                reason = f"the head starts at {'nearly ' if self.epsilon else ''}zero"
                 assigned[parameter.tied_to or parameter.name] = Assignment(
-                    scheme=Zeros(), reason="the head starts at zero"
+                    scheme=nearly_zero(self.epsilon), reason=reason
                 )
         return assigned
+
+    def _closed(self) -> Assignment:
+        nearly = "nearly " if self.epsilon else ""
+        return Assignment(scheme=nearly_zero(self.epsilon), reason=f"{nearly}closes a residual branch")
 
     def gates(self, structure: Structure) -> Mapping[Gate, Assignment]:
         """The numbers of each branch."""
@@ -112,10 +123,6 @@ def _maps(structure: Structure, branch: Branch) -> list[str]:
 
 def _is_map(parameter: Parameter) -> bool:
     return bool(parameter.layout.in_dims) and parameter.role not in {Role.EMBEDDING, Role.POSITION}
-
-
-def _closed(_given: Assignment) -> Assignment:
-    return Assignment(scheme=Zeros(), reason="closes a residual branch")
 
 
 def _shrunk(given: Assignment, depth: int, maps: int) -> Assignment:

@@ -180,7 +180,7 @@ CLAIM = Claim(
     id="P7",
     title="SkipInit trains residual networks without batch norm",
     statement=(
-        "De and Smith (2020), section 4: deep residual networks without normalization fail from He's start, and a "
+        "De and Smith (2020): deep residual networks without normalization fail from He's start, and a "
         "trained gate that starts at zero on each branch reaches the accuracy of batch normalization."
     ),
     basis="measured",
