@@ -62,11 +62,17 @@ CLAIMS = (
 )
 
 
+PUBLISHED = (
+    Claim(id="P1", title="Paper", statement="It is so (2015).", basis="exact", rule="By proof.", read=read_nothing),
+)
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(catalog, "CLAIMS", CLAIMS)
+    monkeypatch.setattr(catalog, "PUBLISHED", PUBLISHED)
     return tmp_path
 
 
@@ -101,6 +107,23 @@ def ids_in(text: str) -> list[str]:
 
 def page() -> str:
     return Path("report/results.json").read_text()
+
+
+def test_what_papers_found_stands_behind_the_article_on_one_page() -> None:
+    _, out, _ = ask("--workers", "1", "--set", "published", "--json")
+    assert ids_in(out) == ["P1"] and ids_in(page()) == ["P1"]
+    assert "What papers found" not in Path("report/index.html").read_text()
+    ask("--workers", "1")
+    assert ids_in(page()) == ["D2", "T6", "P1"]
+    assert "What papers found" in Path("report/index.html").read_text()
+    _, out, _ = ask("--workers", "1", "--only", "p1,d2", "--json")
+    assert ids_in(out) == ["D2", "P1"]
+
+
+def test_an_unknown_set_is_refused_and_nothing_is_written() -> None:
+    code, _, err = ask("--set", "papers")
+    assert code == 2 and "Unknown set of claims 'papers'" in err and "article, published" in err
+    assert not Path("report").exists()
 
 
 def test_one_claim_alone_keeps_the_others_answers_on_the_page() -> None:
