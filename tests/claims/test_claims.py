@@ -48,7 +48,8 @@ def test_the_claims_stand_in_the_order_of_the_article() -> None:
 def test_papers_stand_behind_the_article_numbered_from_1() -> None:
     assert [claim.id for claim in PUBLISHED] == [f"P{number}" for number in range(1, len(PUBLISHED) + 1)]
     assert (*claims_in("article"), *claims_in("published")) == EVERY
-    assert all(re.search(r"\(\d{4}\)", claim.statement) for claim in PUBLISHED)
+    unnamed = [claim.id for claim in PUBLISHED if not re.search(r"\(\d{4}\)", claim.statement)]
+    assert unnamed == ["P13"]  # a practice that no paper settled
     with pytest.raises(UnknownNameError, match="Unknown set of claims 'papers'"):
         claims_in("papers")
 

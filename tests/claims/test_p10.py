@@ -93,7 +93,7 @@ def measured():
 
 
 def test_every_recipe_width_and_seed_is_measured(measured) -> None:
-    assert len({(of.recipe, of.width, of.seed) for of in measured[0]}) == 3 * 2 * SMALL.model_seeds
+    assert len({(of.recipe, of.width, of.seed) for of in measured[0]}) == 3 * 2 * SMALL.looks[0]
     assert all(change > 0 for of in measured[0] for change in of.changes.values())
     assert {of.seed for of in measured[0]}.isdisjoint({of.seed for of in measured[1]})
 
@@ -106,8 +106,9 @@ def test_the_base_itself_is_trained_at_one_rate() -> None:
 
 def test_what_is_watched_is_what_the_modules_give_out() -> None:
     from exnihilo.claims.published.mup_coordinates import TASK, _model, _outputs
+    from exnihilo.lab.tasks import task_named
 
-    module, symbols = _model(32), torch.zeros(2, TASK.num_inputs, dtype=torch.int64)
+    module, symbols = _model(32), torch.zeros(2, task_named(TASK).num_inputs, dtype=torch.int64)
     found = _outputs(module, symbols)
     assert set(found) == set(PLACES)
     assert torch.equal(found["head"], module(symbols))

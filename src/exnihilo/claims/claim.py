@@ -121,7 +121,7 @@ class Studies(Protocol):
 
 
 class Measure(Protocol):
-    """Measures something in place, outside of studies: a few seconds at most."""
+    """Measures something in place, outside of studies: in a minute at most, before anything trains."""
 
     def __call__(self, preset: Preset, seed: int) -> Any:
         """What is measured with one preset; what it draws comes from the seeds of the base seed, as in studies."""

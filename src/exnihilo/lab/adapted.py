@@ -66,7 +66,7 @@ class _Adapted(nn.Module):
         self.lora_A, self.lora_B = nn.Linear(inputs, RANK, bias=False), nn.Linear(RANK, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
+        """What the map and its product give together."""
         return self.base(x) + self.lora_B(self.lora_A(x))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from exnihilo.errors import WorkerError
 from exnihilo.lab import engine, training
-from exnihilo.lab.records import Run, RunRecord
+from exnihilo.lab.records import Network, Run, RunRecord
 from exnihilo.lab.schedule import pending
 from exnihilo.lab.store import Ledger
 from exnihilo.lab.study import Study
@@ -156,7 +156,13 @@ def chunks_of(runs: Iterable[Run], workers: int) -> tuple[tuple[Run, ...], ...]:
     total = sum(map(len, stacks.values()))
     even = max(MIN_CHUNK, math.ceil(total / (2 * workers))) if workers > 1 else total
     chunks = [chunk for stack in stacks.values() for chunk in _cut(stack, min(even, training.largest_chunk(stack[0])))]
-    return tuple(sorted(chunks, key=lambda chunk: -len(chunk) * chunk[0].steps))
+    return tuple(sorted(chunks, key=_longest_first))
+
+
+def _longest_first(chunk: tuple[Run, ...]) -> tuple[bool, int]:
+    """A model of a thousand layers alone takes longer than any stack: models come first, the deepest in front."""
+    run = chunk[0]
+    return isinstance(run.network, Network), -len(chunk) * run.steps * run.network.depth
 
 
 def _cut(runs: list[Run], size: int) -> Iterator[tuple[Run, ...]]:

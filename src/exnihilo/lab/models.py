@@ -45,7 +45,7 @@ class _Branch(nn.Module):
         self.norm = norms[model.norm](model.width) if model.norm in norms else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
+        """The stream behind the branch."""
         return x + self.outer(self.act(self.norm(self.inner(x))))
 
 
@@ -78,7 +78,7 @@ class _ConvBranch(nn.Module):
         self.conv1, self.conv2 = (_conv(model.width, model.width) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
+        """The stream behind the branch."""
         y = self.conv1(self.act(self.norm1(x)))
         return x + self.conv2(self.act(self.norm2(y)))
 
@@ -140,7 +140,7 @@ class _Layer(nn.Module):
         self.norm1, self.norm2 = (nn.Identity() if model.norm == "none" else nn.LayerNorm(width) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
+        """The stream behind both branches."""
         if self.order == "post":
             x = self.norm1(x + self._attend(x))
             return self.norm2(x + self.down(self.act(self.up(x))))

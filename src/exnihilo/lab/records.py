@@ -161,9 +161,10 @@ class Model:
 
     @property
     def label(self) -> str:
-        """A short name for tables and figures, such as ``transformer 12x32 pre norm``."""
+        """A short name for tables and figures, such as ``transformer 12x32 relu pre norm 2 heads``."""
         norm = "no norm" if self.norm == "none" else f"{self.norm} norm"
-        return f"{self.family.replace('_', ' ')} {self.depth}x{self.width} {norm}"
+        extras = [f"{self.heads} heads"] if self.family == "transformer" else []
+        return " ".join([self.family.replace("_", " "), f"{self.depth}x{self.width}", self.activation, norm, *extras])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def _slope_of_odd(name: str) -> float | None:
     if activation is None:
         return None
     with torch.inference_mode(mode=False), torch.no_grad():
-        x = torch.linspace(0.0, 6.0, 601, dtype=torch.float64)[1:]
+        x = torch.linspace(0.0, 6.0, 601, dtype=torch.float64, device="cpu")[1:]
         positive, negative = activation.function(x.clone()), activation.function(-x)
         slope = round(float(activation.function(x.new_full((1,), 1e-8)) / 1e-8), 6)
     is_odd = bool(torch.allclose(positive, -negative, rtol=1e-9, atol=0.0))

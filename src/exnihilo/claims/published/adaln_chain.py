@@ -131,6 +131,7 @@ def read(found: Found) -> Reading:
             f"{_steps(gated.steps[INSIDE])} with {GATE_ALONE}, and {_steps(closed.steps[INSIDE])} with {TWICE}."
         ),
         factor=factor_of(cells),
+        n=len(outcome),
         evidence=Evidence(cells=cells, tables=(_table(outcome),), figures=(_figure(outcome),)),
     )
 
@@ -219,13 +220,13 @@ CLAIM = Claim(
     ),
     basis="exact",
     rule=(
-        f"Small diffusion transformers of {', '.join(map(str, DEPTHS))} blocks and width {WIDTH}, {SEEDS} seeds each, "
-        f"on {SAMPLES} random samples: the recipe 'adaln-zero', and two variants of Xavier's start, one with the gates "
-        "of the blocks at zero, one with their modulations and last maps. Normalized gradient steps in float64 tell "
-        "when each parameter first has a gradient other than 0, rounding apart. A count supports the claim if in every "
-        "model every parameter of the group opens at the claimed step and at no other, and refutes it if not. A "
-        "modulation opens with the first of its parts. The biases of keys, which have no effect, are left out; the "
-        "embedding of the condition is shown and not counted."
+        f"Small diffusion transformers of {', '.join(map(str, DEPTHS))} blocks and width {WIDTH}, {SEEDS} seeds "
+        f"each, on {SAMPLES} random samples: the recipe 'adaln-zero', and two variants of Xavier's start, one with "
+        "the gates of the blocks at zero, one with their modulations and last maps. Normalized gradient steps in "
+        "float64 tell when each parameter first has a gradient other than 0, rounding apart. A count supports the "
+        "claim if in every model every parameter of the group opens at the claimed step and at no other, and "
+        "refutes it if not. A modulation opens with the first of its parts. The biases of keys, which have no "
+        "effect, are left out; the embedding of the condition is shown and not counted."
     ),
     read=read,
     measure=measure,

@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from exnihilo.claims.claim import Found, cell_of
+from exnihilo.claims.claim import Found, cell_of, conclude
+from exnihilo.claims.clauses import SEPARATOR
 from exnihilo.claims.presets import ALPHA
-from exnihilo.claims.records import Axis, Cell, Figure, Table, Value
+from exnihilo.claims.records import Axis, Cell, ClaimVerdict, Figure, Table, Value
 from exnihilo.claims.tables import counted, how_counted, num_diverged
 from exnihilo.lab.metrics import metric_named
 from exnihilo.lab.records import RunRecord, Start, Verdict
 from exnihilo.lab.study import Place
+
+# Of ten classes: halfway from chance to perfect.
+LEARNED = 0.55
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,30 @@ def all_or_none(
     return Cell(where=where, supports=side, n=len(records), finding=f"{holding} of {len(records)} runs {told}.")
 
 
+def conclude_all(cells: Sequence[Cell]) -> ClaimVerdict:
+    """The verdict on a claim that says several things at once, each the first part of its cells' ``where``.
+
+    As ``conclude``, but supported only where each of them has a cell that supports it: one half carries no whole.
+
+    Example:
+        >>> cells = [Cell(where=where, supports=says, finding="") for where, says in
+        ...          (("learns · wine", True), ("stalls · wine", None), ("stalls · digits", True))]
+        >>> conclude_all(cells), conclude_all(cells[:2])
+        ('supported', 'undecided')
+    """
+    verdict = conclude(cells)
+    sides: dict[str, set[bool | None]] = {}
+    for cell in cells:
+        sides.setdefault(cell.where.split(SEPARATOR)[0], set()).add(cell.supports)
+    is_partial = any(True not in seen for seen in sides.values())
+    return "undecided" if verdict == "supported" and is_partial else verdict
+
+
+def has_learned(record: RunRecord) -> bool:
+    """Whether a run on ten classes got halfway from chance to perfect on its training data."""
+    return not record.diverged and record.train_score[-1] >= LEARNED
+
+
 def curves(name: str, title: str, of: Iterable[Arm], *, facet: Callable[[Arm], str], y_max: float = 10.0) -> Figure:
     """Median training loss against the step, with the band from the lowest to the highest seed, one facet a place."""
     rows: list[Mapping[str, Value]] = []
@@ -156,17 +184,17 @@ def compared(where: str, verdict: Verdict, unit: str) -> Cell:
     return cell_of(where, verdict, f"{more} {unit} ({verdict.outcome}).", supports=supports)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The exact 95 % interval of a median, whatever the values' law: two of the sorted values.
+def median_interval(values: Sequence[float], alpha: float = ALPHA) -> tuple[float, float]:
+    """The interval of a median at a level of ``1 - alpha``, whatever the values' law: two of the sorted values.
 
-    The whole range of fewer than 6 values has a lower level, and is taken all the same.
+    Where the values are too few for the level (fewer than 6 at 95 %), it is their whole range.
 
     Example:
         >>> median_interval([3, 1, 2]), median_interval(range(12))
         ((1, 3), (2, 9))
     """
     ordered, outside, missed = sorted(values), 0, 0.0
-    while 2 * (missed := missed + math.comb(len(ordered), outside) / 2 ** len(ordered)) <= ALPHA:
+    while 2 * (missed := missed + math.comb(len(ordered), outside) / 2 ** len(ordered)) <= alpha:
         outside += 1
     outside = max(outside - 1, 0)
     return ordered[outside], ordered[-1 - outside]

@@ -131,11 +131,11 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"A causal transformer of {MODEL.depth} layers and width {MODEL.width}, normalized before its sums, on "
-        "characters under Adam (the recipes: 12 layers, width 768, Muon, billions of tokens). By GPT-2's law, with the "
-        f"output maps of attention zero or drawn, once with the last maps of the MLPs drawn and once with them zero; "
-        f"each at the better of the rates {RATES[0]:g} and {RATES[1]:g}; test loss of {num_seeds(PRESETS['quick'])} "
-        f"fresh seeds (full preset: {num_seeds(PRESETS['full'])}), exact sign-flip, Holm over 2, alpha {ALPHA:g}. "
-        f"Better supports; worse, or equivalent within {MARGIN:g} nats, refutes."
+        "characters under Adam (the recipes: 12 layers, width 768, Muon, billions of tokens). By GPT-2's law, with "
+        "the output maps of attention zero or drawn, once with the last maps of the MLPs drawn and once with them "
+        f"zero; each at the better of the rates {RATES[0]:g} and {RATES[1]:g}; test loss of "
+        f"{num_seeds(PRESETS['quick'])} fresh seeds (full preset: {num_seeds(PRESETS['full'])}), exact sign-flip, "
+        f"Holm over 2, alpha {ALPHA:g}. Better supports; worse, or equivalent within {MARGIN:g} nats, refutes."
     ),
     read=read,
     studies=studies,

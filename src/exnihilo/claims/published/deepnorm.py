@@ -2,7 +2,7 @@
 
 from exnihilo.claims.claim import Claim, Found, Reading
 from exnihilo.claims.presets import Preset
-from exnihilo.claims.published.learning import Depth, deep_study, read_depth
+from exnihilo.claims.published.learning import Depth, deep_study, read_depth, seeds_of_depth
 from exnihilo.lab.records import Model, Optimizer, Start
 from exnihilo.lab.study import Study
 
@@ -42,11 +42,12 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"Causal post-norm transformers of {ASKED.model.depth} layers and width {ASKED.model.width}, on characters of "
-        "Python's standard library (the paper: translation, width 512 and more), Adam without warm-up, each start at "
-        "the better of two rates. DeepNorm's cell supports the claim if every run ends at or below "
-        f"{ASKED.below:g} of the loss that the characters' frequencies alone allow, and refutes it if none does; "
-        "Xavier's the other way round; both are open between."
+        f"Causal post-norm transformers of {ASKED.model.depth} layers and width {ASKED.model.width}, on characters "
+        "of Python's standard library (the paper: translation, width 512 and more), Adam without warm-up, "
+        f"{seeds_of_depth()}; DeepNorm at the better of two rates, chosen on the same runs, Xavier at both. "
+        f"DeepNorm's cell supports the claim if every run ends at or below {ASKED.below:g} of the loss that the "
+        "characters' frequencies alone allow, and refutes it if none does; Xavier's the other way round; both are "
+        "open between."
     ),
     read=read,
     studies=studies,

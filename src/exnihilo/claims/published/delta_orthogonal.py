@@ -2,7 +2,7 @@
 
 from exnihilo.claims.claim import Claim, Found, Reading
 from exnihilo.claims.presets import Preset
-from exnihilo.claims.published.learning import Depth, deep_study, read_depth
+from exnihilo.claims.published.learning import Depth, deep_study, read_depth, seeds_of_depth
 from exnihilo.lab.records import Model, Optimizer, Start
 from exnihilo.lab.study import Study
 
@@ -58,10 +58,11 @@ CLAIM = Claim(
     ),
     basis="measured",
     rule=(
-        f"Plain tanh CNNs of {ASKED.model.depth:,} convolutions, 3x3 with {ASKED.model.width} channels, on digits (the "
-        "paper: CIFAR-10, 256 channels, many more steps), Adam, each start at the better of two rates. The cell of "
-        f"delta-orthogonal supports the claim if every run ends at or below {ASKED.below:g} of the loss of the best "
-        "constant answer, and refutes it if none does; Xavier's the other way round; both are open between."
+        f"Plain tanh CNNs of {ASKED.model.depth:,} convolutions, 3x3 with {ASKED.model.width} channels, on digits "
+        f"(the paper: CIFAR-10, 256 channels, many more steps), Adam, {seeds_of_depth()}; delta-orthogonal at the "
+        "better of two rates, chosen on the same runs, Xavier at both. The cell of delta-orthogonal supports the "
+        f"claim if every run ends at or below {ASKED.below:g} of the loss of the best constant answer, and refutes "
+        "it if none does; Xavier's the other way round; both are open between."
     ),
     read=read,
     studies=studies,

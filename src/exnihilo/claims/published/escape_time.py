@@ -94,7 +94,7 @@ def _few(near: Sequence[Escapes]) -> Cell:
     shallow, deep = (max(median(of.best), 1.0) for of in (near[0], near[-1]))
     return Cell(
         where="near one",
-        supports=deep <= FEW * shallow,
+        supports=None if near[0].budget < max(shallow, deep) else deep <= FEW * shallow,
         n=min(len(of.best) for of in near),
         finding=f"The deepest takes {deep / shallow:.2g} times the steps of the shallowest from {NEAR_ONE}.",
     )
@@ -210,15 +210,15 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Full gradient descent in float64 on (w_1 ... w_k - y)², y = -1 and 1 in turn, k from {DEPTHS[0]} to "
-        f"{DEPTHS[-1]}. A chain has escaped at the first step with a loss below {ESCAPED:g}, half of what a product of "
-        f"0 has; one that never does within {BUDGET_PER_STEP} times the preset's steps, or diverges, counts as one "
-        f"step more. Each depth has its best of {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} by the median "
-        "over chains. Supported by medians that grow at every depth (refuted if at none), by a slope of log steps over "
-        "depth whose bootstrap interval is above 0 (refuted if below), and by a line in depth that leaves less of log "
-        "steps than one in log depth, by the same interval (refuted if more); the two intervals share a level of "
-        f"{ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 the deepest must take at most {FEW:g} times the steps "
-        "of the shallowest, or it refutes that the start is what it rests on. The paper's theorem is on the law for "
-        "large k; these are small ones."
+        f"{DEPTHS[-1]}. A chain has escaped at the first step with a loss below {ESCAPED:g}, half of what a product "
+        f"of 0 has; one that never does within {BUDGET_PER_STEP} times the preset's steps, or diverges, counts as "
+        f"one step more. Each depth has its best of {len(RATES)} rates from {RATES[0]:g} to {RATES[-1]:g} by the "
+        "median over chains. Supported by medians that grow at every depth (refuted if at none), by a slope of log "
+        "steps over depth whose bootstrap interval is above 0 (refuted if below), and by a line in depth that "
+        "leaves less of log steps than one in log depth, by the same interval (refuted if more); the two intervals "
+        f"share a level of {ALPHA:g}. As a contrast, from {NEAR_ONE} with y = 2 the deepest must take at most "
+        f"{FEW:g} times the steps of the shallowest, or it refutes that the start is what it rests on. The paper's "
+        "theorem is on the law for large k; these are small ones."
     ),
     read=read,
     measure=measure,

@@ -2,7 +2,7 @@
 
 from exnihilo.claims.claim import Claim, Found, Reading
 from exnihilo.claims.presets import Preset
-from exnihilo.claims.published.learning import Depth, deep_study, read_depth
+from exnihilo.claims.published.learning import Depth, deep_study, read_depth, seeds_of_depth
 from exnihilo.lab.records import Model, Optimizer, Start
 from exnihilo.lab.study import Study
 
@@ -52,10 +52,11 @@ CLAIM = Claim(
     basis="measured",
     rule=(
         f"Residual networks of {ASKED.model.depth:,} blocks of two maps, width {ASKED.model.width}, no norms, on "
-        "digits (the paper: convolutions on CIFAR-10), SGD with momentum, each start at the best of three rates. The "
-        f"cell of Fixup supports the claim if every run ends at or below {ASKED.below:g} of the loss of the best "
-        "constant answer, and refutes it if none does; those of He's and PyTorch's own starts the other way round; all "
-        "are open between."
+        f"digits (the paper: convolutions on CIFAR-10), SGD with momentum, {seeds_of_depth()}; each start at the "
+        "best of three rates, chosen on the same runs, and those that are to fail at all three. The cell of Fixup "
+        f"supports the claim if every run ends at or below {ASKED.below:g} of the loss of the best constant answer, "
+        "and refutes it if none does; those of He's and PyTorch's own starts the other way round; all are open "
+        "between."
     ),
     read=read,
     studies=studies,

@@ -1,15 +1,25 @@
 """The claims of one shape: at a depth, one start learns where another does not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exnihilo.claims.claim import Found, Reading, conclude, factor_of
-from exnihilo.claims.presets import Preset
+from exnihilo.claims.claim import Found, Reading, factor_of
+from exnihilo.claims.presets import PRESETS, Preset
 from exnihilo.claims.prior import prior_entropy
-from exnihilo.claims.published.arms import Arm, all_or_none, arms, curves, span, table
+from exnihilo.claims.published.arms import Arm, all_or_none, arms, conclude_all, curves, span, table
 from exnihilo.claims.records import Evidence
 from exnihilo.lab.records import Model, Optimizer, RunRecord, Start
 from exnihilo.lab.study import Study
+
+
+def seeds_of_depth() -> str:
+    """How many seeds such a claim has, in words.
+
+    Example:
+        >>> seeds_of_depth()
+        '3 seeds (full preset: 6)'
+    """
+    return f"{PRESETS['quick'].deep_seeds} seeds (full preset: {PRESETS['full'].deep_seeds})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,26 +81,31 @@ def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32,
 
 def read_depth(found: Found, asked: Depth) -> Reading:
     """Each start must learn, or must not, as the claim wants it: in all of its runs."""
-    of = arms(found, asked.study)
+    of, study = arms(found, asked.study), found.studies[asked.study]
+    every = {
+        arm.start: [record for lr in study.lrs for record in found.judged(asked.study, arm.place, arm.start, lr)]
+        for arm in of
+    }
     guessing = prior_entropy(asked.task)
     enough = asked.below * guessing
 
-    def has_learned(record: RunRecord) -> bool:
+    def learns(record: RunRecord) -> bool:
         return not record.diverged and record.train_loss[-1] <= enough
 
     cells = tuple(
         all_or_none(
             arm.start.label,
-            arm.records,
-            has_learned,
+            # A start that is to fail must fail at every rate, and one that is to learn need do so at its best.
+            arm.records if asked.wanted[arm.start] else every[arm.start],
+            learns,
             f"end at or below a training loss of {enough:.2f}",
             wanted=asked.wanted[arm.start],
         )
         for arm in of
     )
-    told = "; ".join(_told(arm) for arm in of)
+    told = "; ".join(_told(arm, every[arm.start]) for arm in of)
     return Reading(
-        verdict=conclude(cells),
+        verdict=conclude_all(cells),
         finding=(
             f"Training loss after {of[0].records[0].run.steps} steps, where the best constant answer has "
             f"{guessing:.2f}: {told}."
@@ -118,8 +133,7 @@ def read_depth(found: Found, asked: Depth) -> Reading:
     )
 
 
-def _told(arm: Arm) -> str:
-    lost = sum(record.diverged for record in arm.records)
-    if lost == len(arm.records):
-        return f"{arm.start.label} diverged in all {lost} runs at each rate"
+def _told(arm: Arm, every: Sequence[RunRecord]) -> str:
+    if all(record.diverged for record in every):
+        return f"{arm.start.label} diverged in all {len(every)} runs, at whatever rate"
     return f"{arm.start.label} {span(arm, 'train_loss')}"

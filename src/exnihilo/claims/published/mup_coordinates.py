@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
-from exnihilo.claims.presets import Preset
+from exnihilo.claims.presets import ALPHA, Preset
 from exnihilo.claims.published.arms import median_interval
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.lab.batches import data_order
@@ -27,7 +27,7 @@ from exnihilo.plans.records import Plan
 from exnihilo.recipes.mup import mup
 from exnihilo.structure.randomness import undisturbed
 
-TASK = task_named("characters")
+TASK = "characters"
 DEPTH = 2
 WIDTHS, BASE = (32, 64, 128, 256), 32
 # Of each head: muP wants heads as wide as in the base, and more of them.
@@ -48,6 +48,8 @@ LR, STEPS, BATCH = 1e-3, 4, 16
 # Sizes in wide networks go with powers of the root of the width, so with exponents of 0, 1/2, 1: what is nearer to 0
 # than to 1/2 is flat.
 FLAT = 0.25
+# The claim's level, shared by its places: each is judged by itself.
+_LEVEL = ALPHA / len(PLACES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +71,19 @@ class Moved:
 
 def measure(preset: Preset, seed: int) -> tuple[Moved, ...]:
     """A few steps of Adam on characters, at every width under every recipe."""
-    seeds = [judging_seed(seed, index) for index in range(preset.model_seeds)]
+    seeds = [judging_seed(seed, index) for index in range(preset.looks[0])]
     return tuple(_moved(*of) for of in itertools.product((MUP, *STANDARD), WIDTHS, seeds))
 
 
 def _moved(recipe: str, width: int, seed: int) -> Moved:
     module, made = _model(width), planned(recipe, width)
     apply(made, module, seed)
-    rows = split(TASK, load(TASK), seed).train
+    task = task_named(TASK)
+    rows = split(task, load(task), seed).train
     watched = rows.inputs[:BATCH].long()
     before = _outputs(module, watched)
     optimizer = torch.optim.Adam(param_groups(made, module, LR))
-    for of in data_order(TASK.name, seed, len(rows.inputs), BATCH, STEPS):
+    for of in data_order(task.name, seed, len(rows.inputs), BATCH, STEPS):
         optimizer.zero_grad()
         scores = module(rows.inputs[of].long())
         F.cross_entropy(scores.flatten(0, 1), rows.targets[of].flatten()).backward()
@@ -93,7 +96,7 @@ def _moved(recipe: str, width: int, seed: int) -> Moved:
 @lru_cache
 def planned(recipe: str, width: int) -> Plan:
     """The plan of a recipe for a width: the same for all seeds."""
-    inputs = example(_shape(width), TASK)
+    inputs = example(_shape(width), task_named(TASK))
     return plan(_model(width), mup(_model(BASE), inputs) if recipe == MUP else recipe, example=inputs)
 
 
@@ -103,7 +106,7 @@ def _shape(width: int) -> Model:
 
 def _model(width: int) -> nn.Module:
     with undisturbed():
-        return build(_shape(width), TASK)
+        return build(_shape(width), task_named(TASK))
 
 
 @torch.no_grad()
@@ -164,7 +167,7 @@ def _slope(changes: Mapping[int, float]) -> float:
 
 
 def _flat(place: str, slopes: Sequence[float]) -> Cell:
-    low, high = median_interval(slopes)
+    low, high = median_interval(slopes, _LEVEL)
     supports = True if low >= -FLAT and high <= FLAT else False if low > FLAT or high < -FLAT else None
     return Cell(
         where=f"{MUP} · {place}",
@@ -176,7 +179,7 @@ def _flat(place: str, slopes: Sequence[float]) -> Cell:
 
 
 def _grows(recipe: str, slopes: Mapping[str, Sequence[float]]) -> Cell:
-    intervals = {place: median_interval(of) for place, of in slopes.items()}
+    intervals = {place: median_interval(of, _LEVEL) for place, of in slopes.items()}
     growing = [place for place, (low, _) in intervals.items() if low > FLAT]
     is_flat = all(low >= -FLAT and high <= FLAT for low, high in intervals.values())
     return Cell(
@@ -255,11 +258,12 @@ CLAIM = Claim(
         f"Transformers of {DEPTH} layers and widths {', '.join(map(str, WIDTHS))} with heads of {HEAD_WIDTH} on "
         f"characters, {STEPS} steps of Adam at rate {LR:g} with batches of {BATCH} (the paper: far wider ones). At "
         f"{len(PLACES)} places the mean absolute change of the coordinates on a fixed batch is fitted by a power of "
-        "the width, seed by seed, and the median power has an exact 95 % interval (from 6 seeds on; of these the whole "
-        f"range). Powers come in halves, so one within ±{FLAT:g} is flat. Under '{MUP}' from a base of width {BASE} a "
-        "place supports the claim if its interval is flat, and refutes it if none of it is. A standard recipe with one "
-        f"rate ({', '.join(STANDARD)}) supports it if at some place the interval is above {FLAT:g}, and refutes it if "
-        "every place is flat; all stays open between."
+        f"the width, seed by seed, and the median power has an interval at a level of {100 * (1 - _LEVEL):.3g} %, "
+        f"whatever the law of the powers, so that the {len(PLACES)} places of a recipe share one of 95 %. Powers "
+        f"come in halves, so one within ±{FLAT:g} is flat. Under '{MUP}' from a base of width {BASE} a place "
+        "supports the claim if its interval is flat, and refutes it if none of it is. A standard recipe with one "
+        f"rate ({', '.join(STANDARD)}) supports it if at some place the interval is above {FLAT:g}, and refutes it "
+        "if every place is flat; all stays open between."
     ),
     read=read,
     measure=measure,

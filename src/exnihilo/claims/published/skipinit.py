@@ -4,15 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exnihilo.claims.claim import Claim, Found, Reading, cell_of, conclude, contrast
+from exnihilo.claims.claim import Claim, Found, Reading, cell_of, contrast
 from exnihilo.claims.clauses import factor_by_clause, margin, place
 from exnihilo.claims.presets import ALPHA, Preset
-from exnihilo.claims.published.arms import Arm, all_or_none, arms, curves, span, table
+from exnihilo.claims.published.arms import (
+    LEARNED,
+    Arm,
+    all_or_none,
+    arms,
+    conclude_all,
+    curves,
+    has_learned,
+    span,
+    table,
+)
 from exnihilo.claims.records import Cell, Evidence
-from exnihilo.lab.records import Model, Network, Optimizer, RunRecord, Start, Verdict
+from exnihilo.lab.records import Model, Network, Optimizer, Start, Verdict
 from exnihilo.lab.study import Study
-
-LEARNED = 0.55  # of ten classes: halfway from chance to perfect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +104,13 @@ def studies(preset: Preset, seed: int) -> tuple[Study, ...]:
     )
 
 
-def _learned(record: RunRecord) -> bool:
-    return not record.diverged and record.train_score[-1] >= LEARNED
-
-
 def read(found: Found) -> Reading:
     """Of each kind: He's start must fail without normalization, and SkipInit must be no worse than batch norm."""
     of = {kind: arms(found, *kind.arms) for kind in KINDS}
     cells = tuple(cell for kind in KINDS for cell in _cells(found, kind, of[kind][2]))
     every = [arm for kind in KINDS for arm in of[kind]]
     return Reading(
-        verdict=conclude(cells),
+        verdict=conclude_all(cells),
         finding=_finding(of),
         factor=factor_by_clause(cells),
         evidence=Evidence(
@@ -137,11 +141,13 @@ def _cells(found: Found, kind: Kind, bare: Arm) -> tuple[Cell, Cell]:
     )
     num_seeds = found.studies[next(iter(kind.arms))].looks[0]
     [verdict] = contrast(found, {kind.name: (gated, batch)}, share=kind.share, num_seeds=num_seeds).values()
-    fails = all_or_none(place("He fails without norm", kind.name), bare.records, _learned, "learn", wanted=False)
+    fails = all_or_none(place("He fails without norm", kind.name), bare.records, has_learned, "learn", wanted=False)
     reaches = _as_good(place("SkipInit reaches batch norm", kind.name), verdict)
     # Where batch norm itself does not learn, to fail as it does shows nothing.
-    is_open = 2 * sum(map(_learned, batch)) <= len(batch)
-    return (replace(fails, supports=None), replace(reaches, supports=None)) if is_open else (fails, reaches)
+    is_open = 2 * sum(map(has_learned, batch)) <= len(batch)
+    # Convolutions that have not learned in so few steps may only be slow: what they show is told, and not counted.
+    fails = replace(fails, supports=None) if is_open or kind is CNN else fails
+    return fails, replace(reaches, supports=None) if is_open else reaches
 
 
 def _as_good(where: str, verdict: Verdict) -> Cell:
@@ -187,11 +193,13 @@ CLAIM = Claim(
     rule=(
         f"Residual networks on digits, each at its tuned rate on fresh seeds: {CNN.blocks} blocks of two 3x3 "
         f"convolutions of 8 channels under Adam, and {MLP.blocks} of two linear maps of 32 units under SGD with "
-        "momentum (the paper: wide residual networks on CIFAR-10, hundreds of epochs of momentum). 'Fails': supported "
-        f"if no run of He's start without norm ends with a training accuracy of {LEARNED:g}, refuted if every run "
-        "does. 'Reaches': test accuracy of SkipInit against batch norm, paired by seed (exact sign-flip, alpha "
-        f"{ALPHA * CNN.share:.2g} for convolutions, {ALPHA * MLP.share:.2g} for linear maps): better, or equivalent "
-        f"within {margin()}, supports; worse refutes. Both stay open where not half of the runs with batch norm learn."
+        "momentum (the paper: wide residual networks on CIFAR-10, hundreds of epochs of momentum). 'Fails': "
+        f"supported if no run of He's start without norm, at rates from {min(MLP.bare[2]):g} on, ends with a "
+        f"training accuracy of {LEARNED:g}, refuted if every run does; not counted for convolutions, whose steps "
+        "are too few to tell what fails from what is slow. 'Reaches': test accuracy of SkipInit against batch "
+        f"norm, paired by seed (exact sign-flip, alpha {ALPHA * CNN.share:.2g} for convolutions, "
+        f"{ALPHA * MLP.share:.2g} for linear maps): better, or equivalent within {margin()}, supports; worse "
+        "refutes. Both stay open where not half of the runs with batch norm learn."
     ),
     read=read,
     studies=studies,
