@@ -4,7 +4,7 @@ What is keyed in the stacked engine is keyed here too: the split, the order of t
 the run's seed alone. On one thread, equal runs give equal bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from math import isfinite, nan
 from typing import Any
@@ -20,7 +20,7 @@ from exnihilo.lab.losses import loss_and_score
 from exnihilo.lab.models import build, example, start_of
 from exnihilo.lab.optimizers import MOMENTUM
 from exnihilo.lab.recording import Evaluated, Log, LossAndScore, Measured, evenly
-from exnihilo.lab.records import MODEL_EVALUATED_ROWS, Model, OptimizerName, Run, RunRecord, Start
+from exnihilo.lab.records import MODEL_EVALUATED_ROWS, Model, Optimizer, OptimizerName, Run, RunRecord, Start
 from exnihilo.lab.tasks import Task
 from exnihilo.plans.apply import apply
 from exnihilo.plans.groups import param_groups
@@ -69,6 +69,31 @@ def _planned(task: Task, model: Model, start: Start) -> Plan:
     return plan(module, asked.recipe, example=example(model, task), overrides=asked.overrides)
 
 
+@lru_cache(maxsize=32)
+def _pretrained(task: Task, model: Model, seed: int, split: int | None, batch_size: int) -> Mapping[str, Tensor]:
+    """What an adapted network keeps frozen: the same for all starts and rates of a seed. Never write into it.
+
+    Its batches are those of the run's own split, in an order of their own.
+    """
+    run = Run(
+        task=task.name,
+        network=model,
+        start=Start(name="default"),
+        optimizer=Optimizer(),
+        lr=1.0,
+        seed=seed,
+        steps=1,
+        batch_size=batch_size,
+        split=split,
+    )
+    batches = batches_of(task, [run])
+    order = data_order(f"{task.name}/turned", seed, len(batches.inputs), batch_size, STEPS)
+    with undisturbed(seed % _SEEDS):
+        module = AdaptedMLP(model, task)
+    pretrain(module, ((batches.inputs[of], batches.targets[of]) for of in order))
+    return {name: value for name, value in module.state_dict().items() if ".base." in name}
+
+
 class _Training:
     """One run while it trains."""
 
@@ -82,7 +107,9 @@ class _Training:
         self.batches: Batches = batches_of(task, [run])
         self.module, made = begun(task, run.network, run.start, run.seed)
         if isinstance(self.module, AdaptedMLP):
-            pretrain(self.module, self._other_batches())
+            self.module.load_state_dict(
+                _pretrained(task, run.network, run.seed, run.split, run.batch_size), strict=False
+            )
         groups = param_groups(made, self.module, run.lr, run.optimizer.weight_decay)
         self.optimizer = _OPTIMIZERS[run.optimizer.name](groups)
         self.weights = {
@@ -113,12 +140,6 @@ class _Training:
         finite = finite and all(bool(torch.isfinite(p).all()) for p in self.module.parameters())
         moved = any(not torch.equal(begun_at[name], weight) for name, weight in self.weights.items())
         return log.records(test, [finite], [moved])[0]
-
-    def _other_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches on which the frozen part of an adapted network learns, in an order of their own."""
-        rows, size = len(self.batches.inputs), self.run.batch_size
-        for of in data_order(f"{self.task.name}/turned", self.run.seed, rows, size, STEPS):
-            yield self.batches.inputs[of], self.batches.targets[of]
 
     def _differentiate(self, step: int) -> bool:
         """Gradients of the mean loss of this step's batch; whether the loss is finite."""
