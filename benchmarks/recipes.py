@@ -1,6 +1,6 @@
 """Every recipe on every architecture of the check's benchmark: planned, applied, and its promises measured.
 
-    python -m benchmarks.recipes [--only rezero fixup] [--every 3] [--workers 2] [--page docs/recipes-measured.md]
+    python -m benchmarks.recipes [--only rezero fixup] [--named timm- hf-] [--every 3] [--page docs/recipes-measured.md]
 
 A recipe makes sense for some models and refuses others; a refusal counts as one where it says why and how to go on.
 Measured are: the standard deviation of each written parameter against its promise (five standard errors or five
@@ -93,11 +93,11 @@ def dead_ends(subject: Subject) -> set[str]:
     return {finding.code for finding in found.findings if finding.severity == "FAIL"}
 
 
-def look(index: int, every: int, recipes: Sequence[str]) -> list[Case]:
+def look(name: str, recipes: Sequence[str]) -> list[Case]:
     """All recipes on one architecture: its structure is read once, and its own dead ends are found once."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    architecture = architectures()[::every][index]
+    architecture = next(architecture for architecture in architectures() if architecture.name == name)
     plain = architecture.build(0)
     structure = xn.read(plain.model, example_of(plain))
     before = dead_ends(plain)
@@ -159,13 +159,14 @@ def page(cases: Sequence[Case], recipes: Sequence[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(RECIPES))
+    parser.add_argument("--named", nargs="*", default=[""], help="how the names of architectures begin")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", type=Path)
     chosen = parser.parse_args()
-    count = len(architectures()[:: chosen.every])
+    names = [a.name for a in architectures() if a.name.startswith(tuple(chosen.named))][:: chosen.every]
     with ProcessPoolExecutor(chosen.workers) as pool:
-        asked = pool.map(look, range(count), [chosen.every] * count, [chosen.only] * count)
+        asked = pool.map(look, names, [chosen.only] * len(names))
         cases = [case for of in asked for case in of]
     written = page(cases, chosen.only)
     if chosen.page is not None:
