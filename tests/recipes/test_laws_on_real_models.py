@@ -104,3 +104,23 @@ def test_an_adapter_by_peft_is_closed_by_its_own_gate(made):
     xn.apply(plan, adapted, seed=0)
     closed = adapted(**example).logits if isinstance(example, dict) else adapted(*example).logits
     assert torch.equal(closed, alone)
+
+
+@pytest.mark.parametrize("name", ["hf:qwen2_moe", "hf:olmoe"])
+def test_banks_of_experts_have_the_fans_of_one_expert(made, name):
+    """The classes map by ``F.linear(x, bank[expert])``, though the run multiplies all experts at once, transposed."""
+    model, example = made(name)
+    structure = xn.read(model, example)
+    hidden = model.config.hidden_size
+    banks = [p for p in structure.parameters if p.name.endswith("gate_up_proj")]
+    assert banks
+    for bank in banks:
+        assert (bank.layout.in_units, bank.layout.num_matrices) == (hidden, bank.shape[0])
+        assert bank.layout.out_dims == (0, 1) and bank.layout.in_dims == (2,)
+    plan = xn.plan(model, "sub-ln", structure=structure)
+    xn.apply(plan, model, seed=0)
+    weights = dict(model.named_parameters())
+    gates, ups = zip(*(weights[bank.name].detach().chunk(2, dim=1) for bank in banks), strict=True)
+    ratio = sum(float(up.std()) for up in ups) / sum(float(gate.std()) for gate in gates)
+    # Of 2 layers without a decoder: the root of ln 4.
+    assert ratio == pytest.approx(1.1774, rel=0.05)

@@ -114,6 +114,17 @@ def maps_on(structure: Structure, layer: Sequence[Branch]) -> list[str]:
     return [name for name in owners if by_name[name].layout.in_dims and by_name[name].role is not Role.EMBEDDING]
 
 
+def _period(runs: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The shortest list that gives the runs when it is repeated: an expert of a bank has the runs of all the others.
+
+    Example:
+        >>> _period([(1.0, 8.0), (0.5, 8.0), (1.0, 8.0), (0.5, 8.0)])
+        [(1.0, 8.0), (0.5, 8.0)]
+    """
+    sizes = (size for size in range(1, len(runs)) if len(runs) % size == 0)
+    return next((runs[:size] for size in sizes if runs[:size] * (len(runs) // size) == runs), runs)
+
+
 def scaled_in(structure: Structure, name: str, given: Assignment, factor: float, why: str) -> Assignment:
     """An assignment times a factor; of a packed tensor, only where it is no query, no key and no gate."""
     if given.scheme is None:
@@ -123,8 +134,8 @@ def scaled_in(structure: Structure, name: str, given: Assignment, factor: float,
     roles = [role for *_, role in spans]
     if not set(roles) & _UNSCALED:
         return Assignment(scheme=scaled(given.scheme, factor), reason=f"{given.reason}; times {factor:.4g} {why}")
-    factors = tuple(1.0 if role in _UNSCALED else factor for role in roles)
-    lengths = tuple(float(end - first) for first, end, _ in spans)
+    runs = _period([(1.0 if role in _UNSCALED else factor, float(end - first)) for first, end, role in spans])
+    factors, lengths = zip(*runs, strict=True)
     scheme = Weighted(base=given.scheme, factors=factors, lengths=lengths)
     parts = ", ".join(sorted({role.lower() for role in roles if role not in _UNSCALED}))
     return Assignment(scheme=scheme, reason=f"{given.reason}; {parts} times {factor:.4g} {why}")

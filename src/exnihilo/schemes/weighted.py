@@ -67,7 +67,7 @@ class Weighted:
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
         column = self._column(layout).to(torch.float32)
-        along = [-1 if dim in layout.out_dims[:1] else 1 for dim in range(len(layout.shape))]
+        along = [size if dim in layout.out_dims else 1 for dim, size in enumerate(layout.shape)]
         return self.base.sample(layout, key) * column.reshape(along)
 
     def expected_std(self, layout: Layout) -> float:
@@ -77,10 +77,10 @@ class Weighted:
         return math.sqrt(own + mean**2 * float(column.var(correction=0)))
 
     def _column(self, layout: Layout) -> Tensor:
-        """The factor of each index of the first dim of output units."""
+        """The factor of each output unit, counted through all dims of them."""
         lengths = torch.tensor([int(length) for length in self.lengths], device="cpu")
         pattern = torch.tensor(self.factors, dtype=torch.float64, device="cpu").repeat_interleave(lengths)
-        size = layout.shape[layout.out_dims[0]] if layout.out_dims else 1
+        size = math.prod(layout.shape[dim] for dim in layout.out_dims)
         if size % len(pattern):
             raise LayoutError(
                 f"Weighted deals out {len(pattern)} units at a time, and a {layout.kind} layout of shape"

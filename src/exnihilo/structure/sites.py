@@ -160,8 +160,7 @@ def _site(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Sit
 
 
 def _is_second(op: Op, weight: Ref) -> bool:
-    products = [arg for arg in op.args if isinstance(arg, Ref)]
-    return products[-1] is weight
+    return op.arg(MAPS[op.name][1]) is weight
 
 
 def _product(graph: Graph, weights: Weights, op: Op, found: dict[int, Site]) -> Site | None:
