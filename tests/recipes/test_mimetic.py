@@ -273,3 +273,21 @@ def test_attention_without_such_products_is_refused_and_left_alone(name):
         xn.initialize(model, "mimetic", example(), seed=0)
     assert caught.value.fix
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+class AcrossChannels(nn.Module):
+    """Attention whose scores compare channels over the places, as cross-covariance attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(12, 12) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (m(x).transpose(-2, -1) for m in (self.query, self.key, self.value))
+        mixed = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        return x + self.out(mixed.transpose(-2, -1))
+
+
+def test_attention_across_channels_is_refused():
+    with pytest.raises(RecipeError, match="each score sums up 5 products, which deal out no 12 units of queries"):
+        xn.plan(AcrossChannels(), "mimetic", example=torch.randn(2, 5, 12))

@@ -119,7 +119,9 @@ def _maps(structure: Structure, attention: Attention) -> dict[str, Mimetic]:
         if why is not None:
             raise _refused(structure, f"'{parameter.name}' {why}")
     _require_products(structure, query, key, value, out)
-    head = attention.head_width
+    head, units = attention.head_width, _units(query, Role.QUERY)
+    if head < 1 or units % head:
+        raise _refused(structure, f"each score sums up {head} products, which deal out no {units} units of queries")
     maps: dict[str, Mimetic] = {out.name: Mimetic(part="out")}
     for part, parameter in zip(_MAPS, (query, key, value), strict=True):
         runs = _runs(structure, parameter)
