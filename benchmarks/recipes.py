@@ -27,6 +27,7 @@ from benchmarks.check.subjects import Subject
 
 import exnihilo as xn
 from exnihilo.errors import ExnihiloError, RecipeError
+from exnihilo.plans.records import Written
 from exnihilo.recipes.named import RECIPES
 
 CLOSING = {"zero-residual", "rezero", "skipinit", "fixup", "adaln-zero"}
@@ -112,11 +113,11 @@ def case_of(recipe: str, name: str, subject: Subject, structure: xn.Structure, b
         return Case(name, recipe, refused=refused.fact.replace(f" {structure.model} ", " the model "))
     except ExnihiloError as error:
         return Case(name, recipe, failed=f"{type(error).__name__}: {error.fact[:100]}")
-    checked = [written for written in applied.written if math.prod(written.layout.shape) >= ENOUGH]
+    checked = [written for written in applied.written if is_large(written)]
     off = tuple(
         f"{written.parameter} {written.std:.4g} for {written.expected_std:.4g}"
         for written in checked
-        if abs(written.std - written.expected_std) > _within(written) * max(written.expected_std, 1e-12)
+        if is_off(written)
     )
     num_closed = 0
     if recipe in CLOSING:
@@ -125,8 +126,15 @@ def case_of(recipe: str, name: str, subject: Subject, structure: xn.Structure, b
     return Case(name, recipe, off=off, num_checked=len(checked), num_closed=num_closed, dead=new)
 
 
-def _within(written: xn.Written) -> float:
-    return max(0.05, 5 / math.sqrt(2 * math.prod(written.layout.shape)))
+def is_large(written: Written) -> bool:
+    """Whether a parameter has values enough for its standard deviation to be judged."""
+    return math.prod(written.layout.shape) >= ENOUGH
+
+
+def is_off(written: Written) -> bool:
+    """Whether a standard deviation differs from its promise by five standard errors and by five hundredths."""
+    within = max(0.05, 5 / math.sqrt(2 * math.prod(written.layout.shape)))
+    return abs(written.std - written.expected_std) > within * max(written.expected_std, 1e-12)
 
 
 def page(cases: Sequence[Case], recipes: Sequence[str]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
+from benchmarks.recipes import is_large, is_off
 
 import exnihilo as xn
 import structure as listed_models
@@ -49,13 +49,8 @@ def _outcome(recipe: str, model: torch.nn.Module, found: xn.Structure) -> str:
         return "refused"
     except ExnihiloError as error:
         return f"failed: {type(error).__name__}"
-    own = copy.deepcopy(model)
-    off = 0
-    for written in xn.apply(plan, own, seed=0).written:
-        size = math.prod(written.layout.shape)
-        within = max(0.05, 5 / math.sqrt(2 * size)) * max(written.expected_std, 1e-12)
-        off += size >= 256 and abs(written.std - written.expected_std) > within
-    return "off" if off else "applied"
+    applied = xn.apply(plan, copy.deepcopy(model), seed=0)
+    return "off" if any(is_large(written) and is_off(written) for written in applied.written) else "applied"
 
 
 def main() -> None:

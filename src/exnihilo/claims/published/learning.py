@@ -37,6 +37,8 @@ class Depth:
             which a network reaches that moves the bias of its head alone.
         figure: The name of the figure.
         what: The model, in words that begin a title.
+        batch_size: Of each step.
+        times: How often the preset's steps of deep models are taken.
     """
 
     study: str
@@ -49,18 +51,12 @@ class Depth:
     below: float
     figure: str
     what: str
+    batch_size: int = 32
+    times: int = 1
 
 
-def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32, times: int = 1) -> Study:
-    """Every start at every rate: a step passes through hundreds of layers, so that the seeds are few.
-
-    Args:
-        asked: What is asked.
-        preset: Its seeds and steps of deep models.
-        seed: The base seed.
-        batch_size: Of each step.
-        times: How often the preset's steps are taken, where they are cheap and needed.
-    """
+def deep_study(asked: Depth, preset: Preset, seed: int) -> Study:
+    """Every start at every rate: a step passes through hundreds of layers, so that the seeds are few."""
     return Study(
         name=asked.study,
         question=asked.question,
@@ -72,8 +68,8 @@ def deep_study(asked: Depth, preset: Preset, seed: int, *, batch_size: int = 32,
         policy="grid",
         seed=seed,
         looks=(preset.deep_seeds,),
-        steps=times * preset.deep_steps,
-        batch_size=batch_size,
+        steps=asked.times * preset.deep_steps,
+        batch_size=asked.batch_size,
         evaluations=4,
         measurements=1,
     )

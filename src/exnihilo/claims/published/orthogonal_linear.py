@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from exnihilo.claims.claim import Claim, Found, Reading, conclude, factor_of
+from exnihilo.claims.claim import Claim, Found, Reading, factor_of
 from exnihilo.claims.presets import Preset
-from exnihilo.claims.published.arms import Arm, arms, median_interval
+from exnihilo.claims.published.arms import Arm, arms, conclude_all, median_interval
 from exnihilo.claims.records import Axis, Cell, Evidence, Figure, Table, Value
 from exnihilo.claims.tables import counted, num_diverged
 from exnihilo.lab.records import Network, Optimizer, Start
@@ -52,11 +52,8 @@ def read(found: Found) -> Reading:
     sides = {start: [arm for arm in of if arm.start == start] for start in (ORTHOGONAL, GAUSSIAN)}
     cells = tuple(_cell(own[0], own[-1]) for own in sides.values())
     told = (f"{start.label} {', '.join(map(_told, own))}" for start, own in sides.items())
-    verdict = conclude(cells)
-    # The claim is both halves: one of them alone does not carry it.
-    is_half = verdict == "supported" and any(cell.supports is None for cell in cells)
     return Reading(
-        verdict="undecided" if is_half else verdict,
+        verdict=conclude_all(cells),
         finding=(
             f"Median steps to a training loss of {TARGET:g} at {', '.join(map(str, DEPTHS))} layers: {'; '.join(told)}."
         ),
