@@ -13,7 +13,7 @@ from torch import Tensor
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key, bits
 from exnihilo.layouts import Layout
-from exnihilo.schemes.scheme import require_not_negative
+from exnihilo.schemes.scheme import require_finite, require_not_negative
 
 # The standard normal tail beyond this is 4e-300: float64 still holds the mass of an interval that reaches it.
 _FARTHEST = 37.0
@@ -23,22 +23,25 @@ _NEGLIGIBLE_NATS = 50.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruncatedNormal:
-    """``w = std * z / s``: ``z ~ N(0, 1)`` cut to ``[lower, upper]``, with ``s`` the standard deviation of that ``z``.
+    """``w = mean + std * z / s``: ``z ~ N(0, 1)`` cut to ``[lower, upper]``, with ``s`` the standard deviation of that ``z``.
 
     Promise:
         The *delivered* entries have standard deviation ``std``: cutting narrows the law, and ``s`` makes up for it
-        (``s = 0.8796`` at two sigma). Entries lie in ``[lower * std / s, upper * std / s]``.
+        (``s = 0.8796`` at two sigma). Entries lie in
+        ``mean + [lower * std / s, upper * std / s]``.
 
     Fails when:
-        The bounds are not symmetric and a zero mean is needed: the mean of ``z`` is kept, not removed.
+        The bounds are not symmetric and a zero mean is needed: the mean of ``z`` is kept, not removed, and
+        ``mean`` is that before the cut.
 
     Args:
         std: Standard deviation of the delivered entries, not negative. Default 0.02, that of ViT.
         lower: Lower cut in units of the sigma before the cut, below ``upper``. Default -2.0; may be ``-inf``.
         upper: Upper cut in the same units. Default 2.0; may be ``inf``.
+        mean: What is added to every entry: their mean where the bounds are symmetric. Default 0.0.
 
     Raises:
-        InvalidValueError: ``std`` is negative or not finite, the bounds are not in order, or they enclose nothing but
+        InvalidValueError: ``std`` is negative, it or ``mean`` is not finite, the bounds are not in order, or they enclose nothing but
             the tail beyond 37 sigma, which float64 cannot hold.
 
     Example:
@@ -57,9 +60,11 @@ class TruncatedNormal:
     std: float = 0.02
     lower: float = -2.0
     upper: float = 2.0
+    mean: float = 0.0
 
     def __post_init__(self) -> None:
         require_not_negative("TruncatedNormal", "std", self.std, 0.02)
+        require_finite("TruncatedNormal", "mean", self.mean, 0.0)
         if not self.lower < self.upper:
             raise InvalidValueError(
                 f"TruncatedNormal has lower={self.lower} and upper={self.upper}; lower must be below upper.",
@@ -77,7 +82,7 @@ class TruncatedNormal:
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
         standard = _standard_truncated(bits(key, layout.numel), self.lower, self.upper)
-        scaled = standard.mul_(self.std / truncated_std(self.lower, self.upper))
+        scaled = standard.mul_(self.std / truncated_std(self.lower, self.upper)).add_(self.mean)
         return scaled.to(torch.float32).reshape(layout.shape)
 
     def expected_std(self, layout: Layout) -> float:

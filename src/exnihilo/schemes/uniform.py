@@ -7,15 +7,15 @@ from torch import Tensor
 
 from exnihilo.fills import Key, uniform
 from exnihilo.layouts import Layout
-from exnihilo.schemes.scheme import require_not_negative
+from exnihilo.schemes.scheme import require_finite, require_not_negative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
-    """``w = bound * (2u - 1)`` with ``u ~ U[0, 1)``.
+    """``w = mean + bound * (2u - 1)`` with ``u ~ U[0, 1)``.
 
     Promise:
-        Entries lie in ``[-bound, bound)``; their standard deviation is ``bound / sqrt(3)``.
+        Entries lie in ``[mean - bound, mean + bound)``; their standard deviation is ``bound / sqrt(3)``.
 
     Fails when:
         Depth or width vary: a fixed bound makes the signal grow or shrink by a factor a layer; see
@@ -23,9 +23,10 @@ class Uniform:
 
     Args:
         bound: Half of the width, not negative. Default 0.05, that of Keras.
+        mean: Middle of the interval. Default 0.0.
 
     Raises:
-        InvalidValueError: ``bound`` is negative or not finite.
+        InvalidValueError: ``bound`` is negative, or a number is not finite.
 
     Example:
         >>> w = Uniform(bound=0.1).sample(Layout.linear(64, 32), Key(0, "w"))
@@ -34,13 +35,15 @@ class Uniform:
     """
 
     bound: float = 0.05
+    mean: float = 0.0
 
     def __post_init__(self) -> None:
         require_not_negative("Uniform", "bound", self.bound, 0.05)
+        require_finite("Uniform", "mean", self.mean, 0.0)
 
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        return uniform(key, layout.numel).mul_(2.0).sub_(1.0).mul_(self.bound).reshape(layout.shape)
+        return uniform(key, layout.numel).mul_(2.0).sub_(1.0).mul_(self.bound).add_(self.mean).reshape(layout.shape)
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``bound / sqrt(3)``."""
