@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from exnihilo.fills.threefry import encrypt
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key, bits, normal, normals, permutation, permutations, uniform, uniforms
-from exnihilo.fills.threefry import encrypt
 
 Draw = Callable[..., np.ndarray]
 

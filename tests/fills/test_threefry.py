@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from exnihilo.fills.threefry import encrypt
 
 from exnihilo.fills import Key
-from exnihilo.fills.threefry import encrypt
 
 # Random123's known-answer file, threefry2x32 with 20 rounds: counter, key, result.
 PUBLISHED = [

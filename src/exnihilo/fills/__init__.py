@@ -1,6 +1,10 @@
 """Keyed draws: every value is a pure function of (seed, name, index)."""
 
+from exnihilo.fills.box import Box
 from exnihilo.fills.draws import bits, normal, normals, permutation, permutations, uniform, uniforms
+from exnihilo.fills.fill import fill_, values
 from exnihilo.fills.key import FILLS_VERSION, Key
+from exnihilo.fills.laws import Law
 
-__all__ = ["FILLS_VERSION", "Key", "bits", "normal", "normals", "permutation", "permutations", "uniform", "uniforms"]
+__all__ = ["FILLS_VERSION", "Box", "Key", "Law", "bits", "fill_", "normal", "normals", "permutation", "permutations"]
+__all__ += ["uniform", "uniforms", "values"]

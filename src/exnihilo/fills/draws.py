@@ -1,14 +1,11 @@
-"""Keyed draws: bits, uniforms, normals and permutations as pure functions of (key, index).
+"""Fresh keyed draws: bits, uniforms, normals and permutations as pure functions of (key, index).
 
-A tile of 64 elements takes 32 blocks of the cipher: element ``i`` is word ``i % 64 // 32`` of block
-``32 * (i // 64) + i % 32``. The two words of a block make one Box-Muller pair, so that both halves of a tile are
-written with contiguous stores. No draw reads or writes the global random state of torch, numpy or Python.
+No draw reads or writes the global random state of torch, numpy or Python.
 """
 
-# R keys, T tiles, P pairs of a tile (its 32 blocks), E elements of a tile
+# R keys, E elements
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
+from exnihilo.fills import backends, reference
 from exnihilo.fills.key import Key
-from exnihilo.fills.threefry import encrypt
+from exnihilo.fills.laws import Kind, Law
 
-_TILE = 64
-_PAIRS = 32
-_CHUNK_TILES = 512  # 16384 blocks: the cipher's three arrays take 192 KiB and stay in the second-level cache
+_WORDS = Law(Kind.WORDS)
+_UNIFORM = Law.uniform()
+_NORMAL = Law.normal()
 
-_Words = NDArray[np.uint32]
-_Scalar = TypeVar("_Scalar", np.uint32, np.float32)
+_REFERENCE_TILES = 2**10  # tiles that the reference makes together: about twenty arrays of this many
 
 
 def bits(key: Key, n: int, start: int = 0) -> NDArray[np.uint32]:
@@ -47,7 +44,7 @@ def bits(key: Key, n: int, start: int = 0) -> NDArray[np.uint32]:
         >>> bool((bits(Key(0, "mask"), 5, start=100) == bits(Key(0, "mask"), 105)[100:]).all())
         True
     """
-    return _draw([key], n, start, np.uint32, _copy)[0]
+    return _drawn(_WORDS, [key], n, start)[0].numpy().view(np.uint32)
 
 
 def uniform(key: Key, n: int, start: int = 0) -> Tensor:
@@ -73,11 +70,9 @@ def uniform(key: Key, n: int, start: int = 0) -> Tensor:
 
 
 def normal(key: Key, n: int, start: int = 0) -> Tensor:
-    """Standard normal numbers by Box-Muller: computed in float64, rounded to float32.
+    """Standard normal numbers by Box-Muller, in float32.
 
-    With the words ``a, b`` of a block: ``sqrt(-2 log((a + 1/2) / 2**32))`` times the cosine and the sine of
-    ``2 pi b / 2**32``. The largest magnitude is 6.77. The words are the same everywhere; the last bit of a normal may
-    differ between platforms, whose logarithms and cosines are rounded differently.
+    The largest magnitude is 6.66. The bits are the same everywhere: ``docs/fills.md`` has every operation.
 
     Args:
         key: What the numbers depend on, next to their index.
@@ -107,7 +102,7 @@ def uniforms(keys: Sequence[Key], n: int, start: int = 0) -> Tensor:
         >>> uniforms([Key(seed, "dropout") for seed in range(3)], 8).shape
         torch.Size([3, 8])
     """
-    return torch.from_numpy(_draw(keys, n, start, np.float32, _uniform_pairs))
+    return _drawn(_UNIFORM, keys, n, start)
 
 
 def normals(keys: Sequence[Key], n: int, start: int = 0) -> Tensor:
@@ -117,7 +112,7 @@ def normals(keys: Sequence[Key], n: int, start: int = 0) -> Tensor:
         >>> normals([Key(seed, "weight") for seed in range(3)], 8).shape
         torch.Size([3, 8])
     """
-    return torch.from_numpy(_draw(keys, n, start, np.float32, _normal_pairs))
+    return _drawn(_NORMAL, keys, n, start)
 
 
 def permutation(key: Key, n: int) -> Tensor:
@@ -162,53 +157,28 @@ def permutations(key: Key, n: int, count: int) -> Tensor:
     return torch.from_numpy(np.argsort(values, axis=1, kind="stable").astype(np.int64, copy=False))
 
 
-def _draw(
-    keys: Sequence[Key],
-    n: int,
-    start: int,
-    dtype: type[_Scalar],
-    write: Callable[[_Words, _Words, NDArray[_Scalar]], None],
-) -> NDArray[_Scalar]:
+def _drawn(law: Law, keys: Sequence[Key], n: int, start: int) -> Tensor:
+    """The law's elements ``start`` to ``start + n`` for each key."""
     _require_range(n, start)
-    first_tile, last_tile = start // _TILE, -(-(start + n) // _TILE)
-    words_R2 = np.array([key.words for key in keys], np.uint32).reshape(len(keys), 2)
-    out = np.empty((len(keys), (last_tile - first_tile) * _TILE), dtype)
-    out_RTE = out.reshape(len(keys), last_tile - first_tile, _TILE)
-    # Whole tiles always: an element meets the same vector lanes whatever n is, so that its bits cannot depend on n.
-    for rows, tiles in _chunks(len(keys), last_tile - first_tile):
-        first_block = (first_tile + tiles.start) * _PAIRS
-        blocks = np.arange(first_block, first_block + (tiles.stop - tiles.start) * _PAIRS, dtype=np.uint64)
-        first, second = encrypt(words_R2[rows], blocks)
-        shape_RTP = (len(first), -1, _PAIRS)
-        write(first.reshape(shape_RTP), second.reshape(shape_RTP), out_RTE[rows, tiles])
-    offset = start - first_tile * _TILE
-    return np.ascontiguousarray(out[:, offset : offset + n])
-
-
-def _chunks(num_keys: int, num_tiles: int) -> Iterator[tuple[slice, slice]]:
-    rows = max(1, _CHUNK_TILES // max(num_tiles, 1))
-    for row in range(0, num_keys, rows):
-        for tile in range(0, num_tiles, _CHUNK_TILES):
-            yield slice(row, min(row + rows, num_keys)), slice(tile, min(tile + _CHUNK_TILES, num_tiles))
-
-
-def _copy(first_RTP: _Words, second_RTP: _Words, out_RTE: NDArray[np.uint32]) -> None:
-    out_RTE[..., :_PAIRS] = first_RTP
-    out_RTE[..., _PAIRS:] = second_RTP
-
-
-def _uniform_pairs(first_RTP: _Words, second_RTP: _Words, out_RTE: NDArray[np.float32]) -> None:
-    for words, out in ((first_RTP, out_RTE[..., :_PAIRS]), (second_RTP, out_RTE[..., _PAIRS:])):
-        words >>= np.uint32(8)
-        # 24 bits fit the signed type, whose conversion to float32 is a single vector instruction.
-        np.multiply(words.view(np.int32), np.float32(2**-24), out=out, casting="unsafe", dtype=np.float32)
-
-
-def _normal_pairs(first_RTP: _Words, second_RTP: _Words, out_RTE: NDArray[np.float32]) -> None:
-    radius = np.sqrt(-2.0 * np.log((first_RTP + 0.5) * 2.0**-32))
-    angle = second_RTP * (2.0 * np.pi * 2.0**-32)
-    out_RTE[..., :_PAIRS] = radius * np.cos(angle)
-    out_RTE[..., _PAIRS:] = radius * np.sin(angle)
+    dtype = torch.int32 if law.kind is Kind.WORDS else torch.float32
+    out_RE = torch.empty(len(keys), n, dtype=dtype, device="cpu")
+    if (kernel := backends.compiled()) is not None:
+        for key, out_E in zip(keys, out_RE, strict=True):
+            kernel.fill(law.kind, 0, key.word, law.parameters, out_E.data_ptr(), start, n)
+        return out_RE
+    first, last = start // reference.TILE, -(-(start + n) // reference.TILE)
+    rows = max(1, _REFERENCE_TILES // max(last - first, 1))
+    for row in range(0, len(keys), rows):
+        words = [key.word for key in keys[row : row + rows]]
+        for tile in range(first, last, _REFERENCE_TILES):
+            tiles = torch.arange(tile, min(tile + _REFERENCE_TILES, last))
+            made_RE = reference.tiles(law, words, tiles).flatten(1)
+            begin = max(tile * reference.TILE, start)
+            end = min((int(tiles[-1]) + 1) * reference.TILE, start + n)
+            out_RE[row : row + rows, begin - start : end - start] = made_RE[
+                :, begin - tile * reference.TILE : end - tile * reference.TILE
+            ]
+    return out_RE
 
 
 def _require_range(n: int, start: int) -> None:

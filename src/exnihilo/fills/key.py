@@ -3,13 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from exnihilo.errors import InvalidValueError
 
 # A change of any drawn value raises this number (changelog kind `numerics`): it is hashed into every key.
-FILLS_VERSION = 1
+FILLS_VERSION = 2
+_PREFIX = FILLS_VERSION.to_bytes(4, "little")
 
 _SEED_LIMIT = 2**63
 
@@ -44,12 +42,11 @@ class Key:
         return Key(self.seed, f"{self.name}/{purpose}")
 
     @property
-    def words(self) -> NDArray[np.uint32]:
-        """The cipher's two key words: BLAKE2b-64 of version, seed and name."""
+    def word(self) -> int:
+        """The cipher's 64-bit key: BLAKE2b-64 of version, seed and name; its low half is the first key word."""
         # Fixed widths in front of the name keep the encoding unambiguous.
-        message = FILLS_VERSION.to_bytes(4, "little") + self.seed.to_bytes(8, "little")
-        digest = hashlib.blake2b(message + self.name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return np.frombuffer(digest, dtype="<u4").astype(np.uint32)
+        message = _PREFIX + self.seed.to_bytes(8, "little") + self.name.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(message, digest_size=8).digest(), "little")
 
 
 def _require_seed(seed: object, name: object) -> None:

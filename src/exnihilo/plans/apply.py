@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Key
+from exnihilo.fills import Box, Key
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.live import live_parameters, require_current, require_separate
@@ -17,14 +17,15 @@ from exnihilo.plans.make import plan as make_plan
 from exnihilo.plans.records import Applied, Plan, Row, Written
 from exnihilo.plans.values import described, digest
 from exnihilo.recipes.records import Recipe
+from exnihilo.schemes.boxes import fill_box_
 from exnihilo.schemes.spec import from_text
 
 
 def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
     """Write what a plan assigns, once, in place; all or nothing. Gates that the plan has and the model lacks are added.
 
-    Values are drawn as float32 under the key (seed, canonical name) and stored in the parameter's dtype and on its
-    device: rounded to bfloat16 and float16, widened exactly to float64. So they do not depend on the order of the
+    Values are made as float32 under the key (seed, canonical name) and stored in the parameter's dtype, where it lies:
+    rounded to bfloat16 and float16, widened exactly to float64. So they do not depend on the order of the
     parameters, on wrappers, or on the device. Gradients, buffers, ``requires_grad`` and the global random state are
     not touched; a tied tensor is written once.
 
@@ -155,10 +156,9 @@ def _write_all(rows: Sequence[Row], live: Mapping[str, Tensor], seed: int) -> tu
     try:
         for row in rows:
             parameter = live[row.parameter]
-            values = _drawn(row, seed, parameter.dtype)
             old[row.parameter] = parameter.detach().to("cpu", copy=True)
-            _write(parameter, values)
-            written.append(_written(row, values))
+            _draw(row, parameter, seed)
+            written.append(_written(row, parameter.detach()))
     except BaseException:  # an interrupt too must not leave half a plan behind
         _restore(old, live)
         raise
@@ -172,10 +172,13 @@ def _restore(old: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
             _write(live[name], values)
 
 
-def _drawn(row: Row, seed: int, dtype: torch.dtype) -> Tensor:
-    """The values of a row as they are stored: drawn and rounded on the CPU, so that no device changes a bit."""
-    values = from_text(row.scheme or "").sample(row.layout, Key(seed, row.parameter))
-    return values.reshape(row.shape).to(dtype)
+def _draw(row: Row, parameter: Tensor, seed: int) -> None:
+    """Write the values of a row, straight into the parameter's memory where its scheme allows it."""
+    scheme, key = from_text(row.scheme or ""), Key(seed, row.parameter)
+    if row.layout.shape == row.shape:
+        fill_box_(parameter.detach(), scheme, row.layout, key, Box.whole(row.shape))
+    else:
+        _write(parameter, scheme.sample(row.layout, key).reshape(row.shape))
 
 
 def _write(parameter: Tensor, values: Tensor) -> None:

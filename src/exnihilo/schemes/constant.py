@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from exnihilo.fills import Key
+from exnihilo.fills import Box, Key, Law, values
 from exnihilo.layouts import Layout
 from exnihilo.schemes.scheme import require_finite
 
@@ -37,9 +36,13 @@ class Constant:
     def __post_init__(self) -> None:
         require_finite("Constant", "value", self.value, 0.01)
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return Law.constant(self.value)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``; the key is not used."""
-        return torch.full(layout.shape, self.value, dtype=torch.float32, device="cpu")
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: 0."""
@@ -61,9 +64,13 @@ class Zeros:
         tensor([0., 0., 0.])
     """
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return Law.constant(0.0)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``; the key is not used."""
-        return Constant(value=0.0).sample(layout, key)
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: 0."""
@@ -85,9 +92,13 @@ class Ones:
         tensor([1., 1., 1.])
     """
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return Law.constant(1.0)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``; the key is not used."""
-        return Constant(value=1.0).sample(layout, key)
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: 0."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from exnihilo.fills import Key, normal
+from exnihilo.fills import Box, Key, Law, values
 from exnihilo.layouts import Layout
 from exnihilo.schemes.scheme import require_finite, require_not_negative
 
@@ -40,9 +40,13 @@ class Normal:
         require_not_negative("Normal", "std", self.std, 0.02)
         require_finite("Normal", "mean", self.mean, 0.0)
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return Law.normal(self.mean, self.std)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        return normal(key, layout.numel).mul_(self.std).add_(self.mean).reshape(layout.shape)
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``std``."""

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Key
+from exnihilo.fills import Key, Law
 from exnihilo.layouts import Layout
 
 
@@ -24,6 +24,15 @@ class Scheme(Protocol):
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: root mean square distance of the delivered values from their mean, over entries and draws."""
+        ...
+
+
+@runtime_checkable
+class Elementwise(Scheme, Protocol):
+    """A scheme whose entries are independent and of one law: any part of the tensor can be drawn alone."""
+
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
         ...
 
 

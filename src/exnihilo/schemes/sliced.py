@@ -1,6 +1,7 @@
 """One law for each of several maps that share a tensor in parts of unequal size, or in alternating ones."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -71,21 +72,34 @@ class Sliced:
 
     def dealt(self, layout: Layout, drawn: Callable[[int, Layout], Tensor]) -> Tensor:
         """The tensor whose parts are drawn by a function of a part's number and layout."""
-        dim = _out_dim(layout)
+        dim = out_dim(layout)
         values = torch.empty(layout.shape, dtype=torch.float32, device="cpu")
         for part, units in self.parts(layout.shape[dim]).items():
-            own = drawn(part, _of(layout, len(units)))
+            own = drawn(part, part_layout(layout, len(units)))
             values.index_copy_(dim, torch.tensor(units, device="cpu"), own)
         return values
 
     def spread(self, layout: Layout, of_part: Callable[[int, Layout], float]) -> float:
         """The root of the parts' mean square spread, each by a function of its number and layout."""
-        units = layout.shape[_out_dim(layout)]
+        units = layout.shape[out_dim(layout)]
         parts = self.parts(units).items()
-        return math.sqrt(sum(len(own) * of_part(part, _of(layout, len(own))) ** 2 for part, own in parts) / units)
+        return math.sqrt(
+            sum(len(own) * of_part(part, part_layout(layout, len(own))) ** 2 for part, own in parts) / units
+        )
 
     def parts(self, num_units: int) -> dict[int, list[int]]:
         """The output units of each part, by its number.
+
+        Raises:
+            LayoutError: The runs do not fit into so many units.
+        """
+        found: dict[int, list[int]] = {}
+        for run in self.placed(num_units):
+            found.setdefault(run.part, []).extend(range(run.start, run.start + run.length))
+        return found
+
+    def placed(self, num_units: int) -> list["Run"]:
+        """Every run of output units, in their order.
 
         Raises:
             LayoutError: The runs do not fit into so many units.
@@ -98,15 +112,34 @@ class Sliced:
                 context=[f"runs: {self.runs}"],
                 fix="give the length of every part, such as Sliced(runs=(0, 64, 1, 16, 2, 16)) for 96 units",
             )
-        found: dict[int, list[int]] = {}
-        first = 0
+        found: list[Run] = []
+        first, taken = 0, Counter[int]()
         for part, length in pairs * (num_units // period):
-            found.setdefault(part, []).extend(range(first, first + length))
+            found.append(Run(part=part, start=first, length=length, part_start=taken[part]))
             first += length
+            taken[part] += length
         return found
 
 
-def _out_dim(layout: Layout) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Neighboring output units of one part.
+
+    Args:
+        part: Its number.
+        start: The first of these units in the tensor.
+        length: How many.
+        part_start: The first of these units within the part.
+    """
+
+    part: int
+    start: int
+    length: int
+    part_start: int
+
+
+def out_dim(layout: Layout) -> int:
+    """The one dim of output units; LayoutError where there are more, or several matrices."""
     layout.require_matrix("output units")
     if len(layout.out_dims) != 1 or layout.num_matrices != 1:
         raise LayoutError(
@@ -117,8 +150,8 @@ def _out_dim(layout: Layout) -> int:
     return layout.out_dims[0]
 
 
-def _of(layout: Layout, num_units: int) -> Layout:
+def part_layout(layout: Layout, num_units: int) -> Layout:
     """The layout of a part with so many output units."""
     shape = list(layout.shape)
-    shape[_out_dim(layout)] = num_units
+    shape[out_dim(layout)] = num_units
     return replace(layout, shape=tuple(shape))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from exnihilo.fills import Key
+from exnihilo.fills import Key, Law
 from exnihilo.layouts import Layout
 from exnihilo.schemes.constant import Ones
 from exnihilo.schemes.normal import Normal
-from exnihilo.schemes.scheme import Scheme, require_positive
+from exnihilo.schemes.scheme import Elementwise, require_positive
 from exnihilo.schemes.uniform import Uniform
 
 
@@ -48,15 +48,19 @@ class TorchDefault:
         if self.fan_in is not None:
             require_positive("TorchDefault", "fan_in", self.fan_in, 64)
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return self._base(layout).law(layout)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        return self._law(layout).sample(layout, key)
+        return self._base(layout).sample(layout, key)
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: the standard deviation of the module's own draw."""
-        return self._law(layout).expected_std(layout)
+        return self._base(layout).expected_std(layout)
 
-    def _law(self, layout: Layout) -> Scheme:
+    def _base(self, layout: Layout) -> Elementwise:
         match layout.kind:
             case "vector":
                 return Ones() if self.fan_in is None else Uniform(bound=1.0 / math.sqrt(self.fan_in))

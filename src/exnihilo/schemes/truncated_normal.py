@@ -5,25 +5,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.polynomial.legendre import leggauss
-from numpy.typing import NDArray
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Key, bits
+from exnihilo.fills import Box, Key, Law, values
+from exnihilo.fills.laws import FARTHEST
 from exnihilo.layouts import Layout
 from exnihilo.schemes.scheme import require_finite, require_not_negative
 
-# The standard normal tail beyond this is 4e-300: float64 still holds the mass of an interval that reaches it.
-_FARTHEST = 37.0
 # Where the density is this many nats below its highest, it adds nothing to a moment in float64.
 _NEGLIGIBLE_NATS = 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruncatedNormal:
-    """``w = mean + std * z / s``: ``z ~ N(0, 1)`` cut to ``[lower, upper]``, with ``s`` the standard deviation of that ``z``.
+    """``w = mean + std * z / s``: ``z ~ N(0, 1)`` cut to ``[lower, upper]``, whose standard deviation is ``s``.
 
     Promise:
         The *delivered* entries have standard deviation ``std``: cutting narrows the law, and ``s`` makes up for it
@@ -41,8 +38,8 @@ class TruncatedNormal:
         mean: What is added to every entry: their mean where the bounds are symmetric. Default 0.0.
 
     Raises:
-        InvalidValueError: ``std`` is negative, it or ``mean`` is not finite, the bounds are not in order, or they enclose nothing but
-            the tail beyond 37 sigma, which float64 cannot hold.
+        InvalidValueError: ``std`` is negative, it or ``mean`` is not finite, the bounds are not in order, or they
+            enclose nothing but the tail beyond 37 sigma, which float64 cannot hold.
 
     Example:
         >>> w = TruncatedNormal(std=1.0).sample(Layout.linear(512, 512), Key(0, "w"))
@@ -71,19 +68,22 @@ class TruncatedNormal:
                 context=["both are in units of sigma"],
                 fix="TruncatedNormal(lower=-2.0, upper=2.0)",
             )
-        if self.lower > _FARTHEST or self.upper < -_FARTHEST:
+        if self.lower > FARTHEST or self.upper < -FARTHEST:
             raise InvalidValueError(
-                f"TruncatedNormal has lower={self.lower} and upper={self.upper}; beyond {_FARTHEST:g} sigma there is "
+                f"TruncatedNormal has lower={self.lower} and upper={self.upper}; beyond {FARTHEST:g} sigma there is "
                 "no normal mass left in float64.",
                 context=["both are in units of sigma, not of the weights"],
                 fix="TruncatedNormal(lower=-2.0, upper=2.0)",
             )
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        std = self.std / truncated_std(self.lower, self.upper)
+        return Law.truncated_normal(self.mean, std, self.lower, self.upper)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        standard = _standard_truncated(bits(key, layout.numel), self.lower, self.upper)
-        scaled = standard.mul_(self.std / truncated_std(self.lower, self.upper)).add_(self.mean)
-        return scaled.to(torch.float32).reshape(layout.shape)
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``std``."""
@@ -109,18 +109,3 @@ def truncated_std(lower: float, upper: float) -> float:
     mass = weights * np.exp((mode * mode - z * z) / 2.0)
     mass /= mass.sum()
     return float(np.sqrt((mass * (z - (mass * z).sum()) ** 2).sum()))
-
-
-def _standard_truncated(words: NDArray[np.uint32], lower: float, upper: float) -> Tensor:
-    """By inversion in float64: the quantile of ``P(Z < lower) + u * P(lower < Z < upper)``."""
-    if lower > 0.0:
-        # Above zero that sum is near 1 and loses the tail's digits; its mirror image below zero does not.
-        return -_standard_truncated(~words, -upper, -lower)
-    below = _tail(-lower)
-    u = torch.from_numpy((words + 0.5) * 2.0**-32)
-    return torch.special.ndtri(u.mul_(_tail(-upper) - below).add_(below)).clamp_(lower, upper)
-
-
-def _tail(z: float) -> float:
-    """P(Z > z) for a standard normal Z."""
-    return math.erfc(z / math.sqrt(2.0)) / 2.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from exnihilo.fills import Key, uniform
+from exnihilo.fills import Box, Key, Law, values
 from exnihilo.layouts import Layout
 from exnihilo.schemes.scheme import require_finite, require_not_negative
 
@@ -41,9 +41,13 @@ class Uniform:
         require_not_negative("Uniform", "bound", self.bound, 0.05)
         require_finite("Uniform", "mean", self.mean, 0.0)
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return Law.uniform(self.mean - self.bound, self.mean + self.bound)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        return uniform(key, layout.numel).mul_(2.0).sub_(1.0).mul_(self.bound).add_(self.mean).reshape(layout.shape)
+        return values(self.law(layout), key, Box.whole(layout.shape))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``bound / sqrt(3)``."""

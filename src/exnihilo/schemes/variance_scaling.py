@@ -7,10 +7,10 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from exnihilo.errors import UnknownNameError
-from exnihilo.fills import Key
+from exnihilo.fills import Key, Law
 from exnihilo.layouts import Layout
 from exnihilo.schemes.normal import Normal
-from exnihilo.schemes.scheme import Scheme, require_positive
+from exnihilo.schemes.scheme import Elementwise, require_positive
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
 
@@ -58,9 +58,13 @@ class VarianceScaling:
         if self.distribution not in get_args(Distribution):
             raise UnknownNameError.of("distribution", self.distribution, get_args(Distribution))
 
+    def law(self, layout: Layout) -> Law:
+        """The law of one entry."""
+        return self._base(self.expected_std(layout)).law(layout)
+
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        return self._law(self.expected_std(layout)).sample(layout, key)
+        return self._base(self.expected_std(layout)).sample(layout, key)
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``sqrt(scale / fan)``."""
@@ -75,7 +79,7 @@ class VarianceScaling:
             case "fan_avg":
                 return (layout.fan_in + layout.fan_out) / 2.0
 
-    def _law(self, std: float) -> Scheme:
+    def _base(self, std: float) -> Elementwise:
         match self.distribution:
             case "normal":
                 return Normal(std=std)

@@ -12,6 +12,8 @@ from exnihilo.layouts import Layout
 from exnihilo.schemes.constant import Constant, Ones
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.scheme import Scheme, require_finite
+from exnihilo.schemes.truncated_normal import TruncatedNormal
+from exnihilo.schemes.uniform import Uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +68,18 @@ class Weighted:
 
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        column = self._column(layout).to(torch.float32)
-        along = [size if dim in layout.out_dims else 1 for dim, size in enumerate(layout.shape)]
-        return self.base.sample(layout, key) * column.reshape(along)
+        return self.base.sample(layout, key) * self.along(layout)
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: the spread of ``base`` and of the factors together."""
         column, mean = self._column(layout), _mean_of(self.base)
         own = self.base.expected_std(layout) ** 2 * float(column.square().mean())
         return math.sqrt(own + mean**2 * float(column.var(correction=0)))
+
+    def along(self, layout: Layout) -> Tensor:
+        """The factor of each output unit, with one entry in all other dims."""
+        shape = [size if dim in layout.out_dims else 1 for dim, size in enumerate(layout.shape)]
+        return self._column(layout).to(torch.float32).reshape(shape)
 
     def _column(self, layout: Layout) -> Tensor:
         """The factor of each output unit, counted through all dims of them."""
@@ -94,6 +99,6 @@ def _mean_of(scheme: Scheme) -> float:
     """The mean of what a scheme draws, as far as it says one; 0 of all others."""
     if isinstance(scheme, Constant):
         return scheme.value
-    if isinstance(scheme, Normal):
+    if isinstance(scheme, Normal | Uniform | TruncatedNormal):
         return scheme.mean
     return float(isinstance(scheme, Ones))

@@ -14,6 +14,7 @@ from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.scheme import Scheme
 from exnihilo.schemes.truncated_normal import TruncatedNormal
+from exnihilo.schemes.uniform import Uniform
 from exnihilo.schemes.values import Values
 
 
@@ -84,8 +85,10 @@ def _mean(base: Scheme) -> float | None:
             return 1.0
         case Noisy(base=inner):
             return _mean(inner)
-        case TruncatedNormal(lower=lower, upper=upper):
-            return 0.0 if lower == -upper else None
+        case Uniform(mean=mean):
+            return mean
+        case TruncatedNormal(lower=lower, upper=upper, mean=mean):
+            return mean if lower == -upper else None
         case Values() | Identity() | Dirac() | ZeroRow():
             return None
         case _:

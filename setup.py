@@ -1,0 +1,34 @@
+"""Builds the compiled kernel of the fills. All else about the package stands in pyproject.toml."""
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# Every backend must round alike: no multiplication and addition may become one operation.
+FLAGS = {
+    "unix": ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    "msvc": ["/std:c11", "/O2", "/fp:precise"],
+}
+
+
+class BuildKernel(build_ext):
+    """With the flags that each compiler spells in its own way."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build it as setuptools does."""
+        ext.extra_compile_args = FLAGS.get(self.compiler.compiler_type, [])
+        super().build_extension(ext)
+
+
+KERNEL = Extension(
+    "exnihilo.fills._kernel",
+    sources=["src/exnihilo/fills/_kernel.c"],
+    depends=["src/exnihilo/fills/_tiles.h", "src/exnihilo/fills/_polynomials.h"],
+    py_limited_api=True,
+    optional=True,  # without a compiler the package installs all the same, and fills by its reference
+)
+
+setup(
+    ext_modules=[KERNEL],
+    cmdclass={"build_ext": BuildKernel},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -1,0 +1,186 @@
+"""Writing a law into memory: any dtype and strides, all of a tensor or the box of it that this memory holds."""
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from exnihilo.errors import InvalidValueError
+from exnihilo.fills import backends, reference
+from exnihilo.fills.box import Box
+from exnihilo.fills.key import Key
+from exnihilo.fills.laws import Kind, Law
+
+# The compiled kernel's numbers for dtypes.
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+# A thread takes some 50 microseconds to start; this many elements take two to five times that.
+_SHARE = 2**18
+# The reference makes about twenty arrays of a chunk, 8 bytes an element at most.
+_REFERENCE_TILES = 2**10
+
+
+def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
+    """Write the elements of a law into a tensor, in place.
+
+    Element ``i`` of the full logical tensor, counted row by row, is a function of (law, key, i) alone: not of strides,
+    device, threads, or which part of it this tensor holds. It is made in float32; other dtypes get it rounded to
+    nearest even (bfloat16, float16) or widened (float64). No gradient is recorded, and no more than 8 KiB a thread is
+    allocated by the compiled kernel. A tensor on the meta device is left alone.
+
+    Args:
+        tensor: float32, float64, bfloat16 or float16; any strides without overlap.
+        law: Of one element.
+        key: What the elements depend on, next to their index.
+        box: Which part of the full logical tensor ``tensor`` is. Default: all of it.
+
+    Returns:
+        ``tensor``.
+
+    Raises:
+        InvalidValueError: Another dtype, entries that share memory, or a box of another size than the tensor. Nothing
+            was written.
+
+    Example:
+        >>> whole = fill_(torch.empty(4, 6), Law.normal(), Key(0, "w"))
+        >>> lower = fill_(torch.empty(2, 6), Law.normal(), Key(0, "w"), Box((4, 6), (2, 0), (2, 6)))
+        >>> torch.equal(lower, whole[2:])
+        True
+    """
+    _require_fillable(tensor, box)
+    if tensor.is_meta or tensor.numel() == 0:
+        return tensor
+    if law.kind is Kind.CONSTANT:
+        with torch.no_grad():
+            return tensor.fill_(law.parameters[0])
+    device = tensor.device.type
+    if not _is_plain(tensor):
+        _copy_in(tensor, law, key, box)
+    elif device == "cpu" and (kernel := backends.compiled()) is not None:
+        _fill_by_kernel(kernel, tensor, law, key, box)
+        torch.autograd.graph.increment_version(tensor)
+    elif device == "cuda" and (triton := backends.triton_fills()) is not None:
+        triton.fill_(tensor.detach(), law, key, box)
+    elif device in ("cpu", "cuda", "xpu"):
+        _fill_by_reference(tensor, law, key, box)
+    else:
+        _copy_in(tensor, law, key, box)  # such as MPS, which has no float64 for the reference's square roots
+    return tensor
+
+
+def values(law: Law, key: Key, box: Box) -> Tensor:
+    """Fresh float32 values of a box, on the CPU.
+
+    Example:
+        >>> values(Law.uniform(), Key(0, "u"), Box.whole((2, 3))).shape
+        torch.Size([2, 3])
+    """
+    return fill_(torch.empty(box.sizes, dtype=torch.float32, device="cpu"), law, key, box)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Its memory is its own and holds its values as they are: no wrapper, no lazy negation."""
+    return type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and not tensor.is_neg()
+
+
+def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
+    with torch.no_grad():
+        tensor.copy_(values(law, key, box or Box.whole(tensor.shape)))
+
+
+def _fill_by_kernel(kernel: ModuleType, tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
+    what = (law.kind, DTYPES[tensor.dtype], key.word, law.parameters, tensor.data_ptr())
+    n = tensor.numel()
+    if (box is None or box.is_whole) and tensor.is_contiguous():
+        write = functools.partial(kernel.fill, *what)
+        if n < 2 * _SHARE:
+            write(0, n)
+        else:
+            size = tensor.element_size()
+            *head, address = what
+            _in_shares(n, lambda first, count: kernel.fill(*head, address + first * size, first, count))
+        return
+    box = box or Box.whole(tensor.shape)
+    sizes, index_strides, memory_strides = _merged(tensor.shape, box.strides, tensor.stride())
+    write = functools.partial(kernel.fill_part, *what, box.start, sizes, index_strides, memory_strides)
+    _in_shares(n, write)
+
+
+def _in_shares(n: int, write: Callable[[int, int], object]) -> None:
+    """``write(first, count)`` over ``n`` elements, each thread one share; the last share is this thread's."""
+    count = backends.num_threads(n, _SHARE)
+    borders = [n * share // count // 1024 * 1024 for share in range(count)] + [n]
+    shares = [(first, after - first) for first, after in itertools.pairwise(borders)]
+    threads = [threading.Thread(target=write, args=share) for share in shares[:-1]]
+    for thread in threads:
+        thread.start()
+    write(*shares[-1])
+    for thread in threads:
+        thread.join()
+
+
+def _merged(
+    sizes: tuple[int, ...], index_strides: tuple[int, ...], memory_strides: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The same elements with as few dims as possible: dims of one entry left out, neighbors in both orders joined."""
+    merged: list[tuple[int, int, int]] = []
+    for size, index, memory in zip(sizes, index_strides, memory_strides, strict=True):
+        if size == 1:
+            continue
+        if merged and merged[-1][1:] == (index * size, memory * size):
+            merged[-1] = (merged[-1][0] * size, index, memory)
+        else:
+            merged.append((size, index, memory))
+    merged = merged or [(1, 1, 1)]
+    return tuple(m[0] for m in merged), tuple(m[1] for m in merged), tuple(m[2] for m in merged)
+
+
+def _fill_by_reference(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
+    box = box or Box.whole(tensor.shape)
+    flat = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).reshape(-1)
+    chunk = _REFERENCE_TILES * reference.TILE
+    for first in range(0, box.numel, chunk):
+        indices = _indices(box, first, min(chunk, box.numel - first), tensor.device)
+        wanted = indices // reference.TILE
+        tiles, places = torch.unique(wanted, return_inverse=True)
+        made = reference.tiles(law, [key.word], tiles)[0]
+        flat[first : first + len(indices)] = made[places, indices % reference.TILE].to(tensor.dtype)
+    with torch.no_grad():
+        tensor.copy_(flat.reshape(tensor.shape))
+
+
+def _indices(box: Box, first: int, n: int, device: torch.device) -> Tensor:
+    """Indices in the full tensor of a box's elements ``first`` to ``first + n``, in the box's own order."""
+    rest = torch.arange(first, first + n, device=device)
+    found = torch.full_like(rest, box.start)
+    for size, stride in zip(reversed(box.sizes), reversed(box.strides), strict=True):
+        found += rest % size * stride
+        rest = rest // size
+    return found
+
+
+def _require_fillable(tensor: Tensor, box: Box | None) -> None:
+    if tensor.dtype not in DTYPES:
+        raise InvalidValueError(
+            f"A fill cannot write {tensor.dtype}; it writes float32, float64, bfloat16 and float16.",
+            context=[f"shape {tuple(tensor.shape)}"],
+            fix="fill a float32 tensor, then tensor.to(dtype)",
+        )
+    if box is not None and box.sizes != tuple(tensor.shape):
+        raise InvalidValueError(
+            f"A box of sizes {box.sizes} cannot be written to a tensor of shape {tuple(tensor.shape)}.",
+            context=[f"full shape {box.shape}, offsets {box.offsets}"],
+            fix="Box(shape, offsets, sizes=tuple(tensor.shape))",
+        )
+    if not tensor.is_contiguous() and any(
+        stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    ):
+        raise InvalidValueError(
+            f"A tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} has several entries in one place "
+            "of memory; a fill cannot write them.",
+            fix="tensor = tensor.clone()",
+        )
