@@ -1,4 +1,4 @@
-"""Which code evaluates the laws: the compiled kernel on CPUs, Triton's on CUDA, else the reference. All give equal bits."""
+"""Which code evaluates the laws: a compiled kernel on CPUs, Triton's on CUDA, else the reference; with equal bits."""
 
 import functools
 import importlib
