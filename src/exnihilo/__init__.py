@@ -27,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.diff import diff
     from exnihilo.plans.groups import param_groups
     from exnihilo.plans.make import plan
+    from exnihilo.plans.materialize import materialize
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
     from exnihilo.probes.identity import certify
@@ -42,7 +43,7 @@ __all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "M
 __all__ += ["Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
 __all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays"]
 __all__ += ["from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan"]
-__all__ += ["profile_branches", "read", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
+__all__ += ["materialize", "profile_branches", "read", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
@@ -55,6 +56,7 @@ _homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structu
 _homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
 _homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
 _homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records": ("Diagnosis", "Finding")}
+_homes |= {"plans.materialize": ("materialize",)}
 _homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
 _homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}

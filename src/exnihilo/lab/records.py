@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from exnihilo.errors import InvalidValueError, UnknownNameError
 
 # A change of any value that a run records, for the same configuration, raises this number (changelog kind `numerics`).
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 
 # Curves are taken on at most this many rows of each part of the data; units are measured on at most that many.
 EVALUATED_ROWS = 384

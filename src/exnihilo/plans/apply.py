@@ -52,9 +52,9 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         False
     """
     Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
-    present = _gated(model)
+    present = gated(model)
     missing = [gate for gate in plan.gates if gate.name not in present]
-    _require_current_but(missing, plan, model)
+    require_current_but(missing, plan, model)
     added = attach(model, missing)
     try:
         return _applied(plan, model, seed, added)
@@ -63,12 +63,12 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         raise
 
 
-def _gated(model: nn.Module) -> set[str]:
+def gated(model: nn.Module) -> set[str]:
     """The canonical names of parameters and buffers, gates that do not train among the latter."""
     return {*live_parameters(model), *(name for name, _ in model.named_buffers())}
 
 
-def _require_current_but(missing: Sequence[Gate], plan: Plan, model: nn.Module) -> None:
+def require_current_but(missing: Sequence[Gate], plan: Plan, model: nn.Module) -> None:
     """Raise StalePlanError where the model's parameters are not those of the plan, before any gate is added."""
     names = {gate.name for gate in plan.gates if not gate.trains} | {gate.name for gate in missing}
     require_current([row for row in plan.rows if row.parameter not in names], model, live_parameters(model))
@@ -157,7 +157,7 @@ def _write_all(rows: Sequence[Row], live: Mapping[str, Tensor], seed: int) -> tu
         for row in rows:
             parameter = live[row.parameter]
             old[row.parameter] = parameter.detach().to("cpu", copy=True)
-            _draw(row, parameter, seed)
+            draw(row, parameter, seed)
             written.append(_written(row, parameter.detach()))
     except BaseException:  # an interrupt too must not leave half a plan behind
         _restore(old, live)
@@ -172,7 +172,7 @@ def _restore(old: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
             _write(live[name], values)
 
 
-def _draw(row: Row, parameter: Tensor, seed: int) -> None:
+def draw(row: Row, parameter: Tensor, seed: int) -> None:
     """Write the values of a row, straight into the parameter's memory where its scheme allows it."""
     scheme, key = from_text(row.scheme or ""), Key(seed, row.parameter)
     if row.layout.shape == row.shape:

@@ -1,0 +1,146 @@
+"""The verb ``materialize``: a model on the meta device gets memory, and in it the values of a plan, written once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]  # the one class of them all
+
+from exnihilo.errors import InvalidValueError
+from exnihilo.fills import Key
+from exnihilo.fills.memory import empty_like
+from exnihilo.gates.attach import attach, detach
+from exnihilo.plans.apply import draw, gated, require_current_but
+from exnihilo.plans.live import live_parameters
+from exnihilo.plans.records import Plan, Row
+from exnihilo.structure.folding import folded
+
+
+def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.device = "cpu") -> nn.Module:
+    """Allocate a model's meta parameters on a device and fill them as ``apply`` would, each element written once.
+
+    The values are those that ``apply(plan, model, seed)`` writes to the same model with memory, bit for bit. What the
+    model already holds with memory, such as the buffers of a recorded model, is moved to the device as it is.
+    Parameters are new objects, as ``to_empty`` makes them: build optimizers afterwards. Ties, ``requires_grad``,
+    attributes of parameters and hooks stay. A sharded parameter gets this rank's shard.
+
+    Args:
+        model: On the meta device, wholly or in part; it is changed and returned.
+        plan: From ``plan`` or ``record``.
+        seed: In [0, 2**63).
+        device: Where parameters and buffers shall lie; sharded parameters lie on their mesh. Default ``"cpu"``.
+
+    Raises:
+        StalePlanError: The model's parameters are not those of the plan.
+        InvalidValueError: A meta parameter is kept by the plan, a meta buffer has values that no plan knows, or the
+            seed is out of range. The model is as it was.
+
+    Example:
+        >>> from exnihilo.plans.make import plan as make_plan
+        >>> with torch.device("meta"):
+        ...     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> made = make_plan(model, "he", example=torch.zeros(1, 4, device="meta"))
+        >>> materialize(model, made, seed=0)[0].weight.std().item() > 0.3
+        True
+    """
+    Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
+    present = gated(model)
+    missing = [gate for gate in plan.gates if gate.name not in present]
+    require_current_but(missing, plan, model)
+    _require_buffers(model)
+    attach(model, missing)
+    try:
+        made = _made(plan, model, seed, torch.device(device))
+    except BaseException:  # an interrupt or a lack of memory too must leave the model on meta
+        detach(model, missing)
+        raise
+    _put(model, made, torch.device(device))
+    return model
+
+
+def _made(plan: Plan, model: nn.Module, seed: int, device: torch.device) -> dict[int, Tensor]:
+    """The filled tensor for each that the plan assigns or that moves, by the id of the one that it stands for."""
+    live: dict[str, Tensor] = {**live_parameters(model)}
+    live |= {gate.name: model.get_buffer(gate.name) for gate in plan.gates if not gate.trains}
+    _require_assigned(plan.rows, live)
+    made: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for row in plan.rows:
+            tensor = live[row.parameter]
+            if row.action == "assign":
+                made[id(tensor)] = empty_like(tensor, device)
+                draw(row, made[id(tensor)], seed)
+            elif row.action == "keep":
+                made[id(tensor)] = _moved(tensor, device)
+    return made
+
+
+def _put(model: nn.Module, made: dict[int, Tensor], device: torch.device) -> None:
+    """Exchange the tensors of every module; nothing in here allocates what could be lacking but for buffers."""
+    parameters: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            if id(parameter) not in parameters:
+                parameters[id(parameter)] = _renewed(parameter, made[id(parameter)])
+            setattr(module, name, parameters[id(parameter)])
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
+            if id(buffer) in made:
+                setattr(module, name, made[id(buffer)])
+            elif not buffer.is_meta:
+                setattr(module, name, _moved(buffer, device))
+        if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.is_meta:
+            _renew_statistics(module, device)
+    # Modules that keep their parameters in a second place, such as recurrent and sharded ones, renew it here.
+    model._apply(_same)  # pyright: ignore[reportPrivateUsage]
+
+
+def _renewed(parameter: nn.Parameter, values: Tensor) -> nn.Parameter:
+    """A parameter of the same class and attributes with these values."""
+    if parameter.data_ptr() == values.data_ptr() and not parameter.is_meta:
+        return parameter
+    new = nn.Parameter(values, requires_grad=parameter.requires_grad)
+    vars(new).update(vars(parameter))
+    return new
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.detach() if hasattr(tensor, "placements") else tensor.detach().to(device)
+
+
+def _renew_statistics(norm: _NormBase, device: torch.device) -> None:
+    for name, buffer in norm.named_buffers(recurse=False):
+        setattr(norm, name, torch.empty_like(buffer, device=device))
+    norm.reset_running_stats()
+
+
+def _require_buffers(model: nn.Module) -> None:
+    """Raise InvalidValueError where a buffer has no values and no module that would know them."""
+    unknown = [
+        f"{path}.{name}".removeprefix(".")
+        for path, module in model.named_modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.is_meta and not isinstance(module, _NormBase)
+    ]
+    if unknown:
+        count = "1 buffer is" if len(unknown) == 1 else f"{len(unknown)} buffers are"
+        raise InvalidValueError(
+            f"{count} on the meta device, and no plan says the values of buffers. Nothing was changed.",
+            context=[pattern for pattern, _, _ in folded(unknown, lambda name: name, lambda _: "")],
+            fix="model, plan = exnihilo.record(factory), whose model has the buffers that its constructor computes",
+        )
+
+
+def _require_assigned(rows: Sequence[Row], live: dict[str, Tensor]) -> None:
+    """Raise InvalidValueError where a parameter without values would be kept as it is."""
+    kept = [row.parameter for row in rows if row.action == "keep" and live[row.parameter].is_meta]
+    if kept:
+        raise InvalidValueError(
+            f"The plan keeps {len(kept)} of the parameters as they are, and on the meta device they have no values. "
+            "Nothing was changed.",
+            context=[pattern for pattern, _, _ in folded(kept, lambda name: name, lambda _: "")],
+            fix="give them a scheme, such as overrides={'" + kept[0] + "': 'normal(std=0.02)'}",
+        )
