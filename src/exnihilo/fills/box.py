@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exnihilo.errors import InvalidValueError
 
-_LIMIT = 2**63
+LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Box:
                 f"A box of offsets {self.offsets} and sizes {self.sizes} does not lie inside shape {self.shape}.",
                 fix="Box(shape=(4, 6), offsets=(2, 0), sizes=(2, 6))",
             )
-        if math.prod(self.shape) > _LIMIT:
+        if math.prod(self.shape) > LIMIT:
             raise InvalidValueError(
                 f"A tensor of shape {self.shape} has {math.prod(self.shape)} elements; an index goes up to 2**63.",
                 fix="split the tensor: each part has a name, and so draws of its own",

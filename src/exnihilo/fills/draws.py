@@ -14,6 +14,7 @@ from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import backends, reference
+from exnihilo.fills.box import LIMIT
 from exnihilo.fills.key import Key
 from exnihilo.fills.laws import Kind, Law
 
@@ -36,7 +37,7 @@ def bits(key: Key, n: int, start: int = 0) -> NDArray[np.uint32]:
         A fresh array of shape ``(n,)``.
 
     Raises:
-        InvalidValueError: ``n`` or ``start`` is negative.
+        InvalidValueError: ``n`` or ``start`` is negative, or an index is 2**63 or above.
 
     Example:
         >>> bits(Key(0, "mask"), 3).shape
@@ -59,7 +60,7 @@ def uniform(key: Key, n: int, start: int = 0) -> Tensor:
         A fresh float32 tensor of shape ``(n,)`` on the CPU.
 
     Raises:
-        InvalidValueError: ``n`` or ``start`` is negative.
+        InvalidValueError: ``n`` or ``start`` is negative, or an index is 2**63 or above.
 
     Example:
         >>> u = uniform(Key(0, "x"), 1000)
@@ -83,7 +84,7 @@ def normal(key: Key, n: int, start: int = 0) -> Tensor:
         A fresh float32 tensor of shape ``(n,)`` on the CPU.
 
     Raises:
-        InvalidValueError: ``n`` or ``start`` is negative.
+        InvalidValueError: ``n`` or ``start`` is negative, or an index is 2**63 or above.
 
     Example:
         >>> bool((normal(Key(0, "w"), 10)[:5] == normal(Key(0, "w"), 5)).all())
@@ -171,7 +172,7 @@ def _drawn(law: Law, keys: Sequence[Key], n: int, start: int) -> Tensor:
     for row in range(0, len(keys), rows):
         words = [key.word for key in keys[row : row + rows]]
         for tile in range(first, last, _REFERENCE_TILES):
-            tiles = torch.arange(tile, min(tile + _REFERENCE_TILES, last))
+            tiles = torch.arange(tile, min(tile + _REFERENCE_TILES, last), device="cpu")
             made_RE = reference.tiles(law, words, tiles).flatten(1)
             begin = max(tile * reference.TILE, start)
             end = min((int(tiles[-1]) + 1) * reference.TILE, start + n)
@@ -186,4 +187,9 @@ def _require_range(n: int, start: int) -> None:
         raise InvalidValueError(
             f"A draw of n={n} elements from start={start} was asked; neither may be negative.",
             fix="normal(key, n=10, start=0)",
+        )
+    if start + n > LIMIT:
+        raise InvalidValueError(
+            f"A draw of n={n} elements from start={start} was asked; an index goes up to 2**63.",
+            fix="draw by another name: each key has indices of its own",
         )

@@ -1,6 +1,5 @@
 """Writing a law into memory: any dtype and strides, all of a tensor or the box of it that this memory holds."""
 
-import functools
 import itertools
 import threading
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import backends, reference
@@ -30,7 +30,7 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
     Element ``i`` of the full logical tensor, counted row by row, is a function of (law, key, i) alone: not of strides,
     device, threads, or which part of it this tensor holds. It is made in float32; other dtypes get it rounded to
     nearest even (bfloat16, float16) or widened (float64). No gradient is recorded, and no more than 8 KiB a thread is
-    allocated by the compiled kernel. A tensor on the meta device is left alone.
+    allocated by the compiled kernel. A tensor without memory (on the meta device, or fake) is left alone.
 
     Args:
         tensor: float32, float64, bfloat16 or float16; any strides without overlap.
@@ -51,12 +51,13 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
         >>> torch.equal(lower, whole[2:])
         True
     """
-    _require_fillable(tensor, box)
-    if tensor.is_meta or tensor.numel() == 0:
+    require_fillable(tensor, box)
+    if tensor.is_meta or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
         return tensor
     if law.kind is Kind.CONSTANT:
+        value = torch.tensor(law.parameters[0], device="cpu").to(tensor.dtype).item()  # too large becomes infinite
         with torch.no_grad():
-            return tensor.fill_(law.parameters[0])
+            return tensor.fill_(value)
     device = tensor.device.type
     if not _is_plain(tensor):
         _copy_in(tensor, law, key, box)
@@ -93,21 +94,19 @@ def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
 
 
 def _fill_by_kernel(kernel: ModuleType, tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
-    what = (law.kind, DTYPES[tensor.dtype], key.word, law.parameters, tensor.data_ptr())
+    what = (law.kind, DTYPES[tensor.dtype], key.word, law.parameters)
     n = tensor.numel()
+    # Each share asks for the address itself, and so keeps the memory alive should this thread be interrupted.
     if (box is None or box.is_whole) and tensor.is_contiguous():
-        write = functools.partial(kernel.fill, *what)
         if n < 2 * _SHARE:
-            write(0, n)
+            kernel.fill(*what, tensor.data_ptr(), 0, n)
         else:
             size = tensor.element_size()
-            *head, address = what
-            _in_shares(n, lambda first, count: kernel.fill(*head, address + first * size, first, count))
+            _in_shares(n, lambda first, count: kernel.fill(*what, tensor.data_ptr() + first * size, first, count))
         return
     box = box or Box.whole(tensor.shape)
-    sizes, index_strides, memory_strides = _merged(tensor.shape, box.strides, tensor.stride())
-    write = functools.partial(kernel.fill_part, *what, box.start, sizes, index_strides, memory_strides)
-    _in_shares(n, write)
+    part = (box.start, *_merged(tensor.shape, box.strides, tensor.stride()))
+    _in_shares(n, lambda first, count: kernel.fill_part(*what, tensor.data_ptr(), *part, first, count))
 
 
 def _in_shares(n: int, write: Callable[[int, int], object]) -> None:
@@ -163,7 +162,24 @@ def _indices(box: Box, first: int, n: int, device: torch.device) -> Tensor:
     return found
 
 
-def _require_fillable(tensor: Tensor, box: Box | None) -> None:
+def _may_overlap(tensor: Tensor) -> bool:
+    """A step in some dim is no longer than all that lies within it."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
+def require_fillable(tensor: Tensor, box: Box | None) -> None:
+    """Raise InvalidValueError where ``fill_`` cannot write a box to a tensor."""
+    if tensor.layout != torch.strided:
+        raise InvalidValueError(
+            f"A fill cannot write a tensor of layout {tensor.layout}; it writes strided ones.",
+            context=[f"shape {tuple(tensor.shape)}"],
+            fix="fill a strided tensor, then convert it",
+        )
     if tensor.dtype not in DTYPES:
         raise InvalidValueError(
             f"A fill cannot write {tensor.dtype}; it writes float32, float64, bfloat16 and float16.",
@@ -176,9 +192,7 @@ def _require_fillable(tensor: Tensor, box: Box | None) -> None:
             context=[f"full shape {box.shape}, offsets {box.offsets}"],
             fix="Box(shape, offsets, sizes=tuple(tensor.shape))",
         )
-    if not tensor.is_contiguous() and any(
-        stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    ):
+    if not tensor.is_contiguous() and _may_overlap(tensor):
         raise InvalidValueError(
             f"A tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} has several entries in one place "
             "of memory; a fill cannot write them.",

@@ -6,6 +6,7 @@ backends (the compiled kernel, the Triton kernel, the reference) only evaluate, 
 
 import ctypes
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -76,13 +77,12 @@ class Law:
             )
         first, last = _single(low), _single(high)
         step = _single((last - first) * 2.0**-24)
-        if not (math.isfinite(first) and math.isfinite(last) and math.isfinite(step * 2.0**24)):
+        if not (math.isfinite(first) and math.isfinite(last) and math.isfinite(_single(last - first))):
             raise InvalidValueError(
                 f"Law.uniform has low={low} and high={high}; float32 cannot hold them or their distance.",
                 fix="Law.uniform(low=-0.1, high=0.1)",
             )
-        while step > 0.0 and _single(first + _single(step * (2**24 - 1))) >= last:
-            step = _below(step)
+        step = _largest(step, lambda step: _single(first + _single(step * (2**24 - 1))) < last)
         return cls(Kind.UNIFORM, (first, step))
 
     @classmethod
@@ -180,9 +180,16 @@ def _single(value: float) -> float:
     return ctypes.c_float(value).value
 
 
-def _below(value: float) -> float:
-    """The next smaller float32 of a positive one."""
-    bits = ctypes.c_uint32.from_buffer(ctypes.c_float(value)).value - 1
+def _largest(value: float, holds: Callable[[float], bool]) -> float:
+    """The largest float32 from 0 to ``value`` for which something holds that holds of all smaller ones; else 0."""
+    low, high = 0, ctypes.c_uint32.from_buffer(ctypes.c_float(value)).value  # bits are ordered as their numbers are
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(_of_bits(middle)) else (low, middle - 1)
+    return _of_bits(low)
+
+
+def _of_bits(bits: int) -> float:
     return ctypes.c_float.from_buffer(ctypes.c_uint32(bits)).value
 
 

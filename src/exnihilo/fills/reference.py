@@ -58,8 +58,9 @@ def encrypt(keys: Sequence[int], blocks: Tensor) -> tuple[Tensor, Tensor]:
     References:
         Salmon, Moraes, Dror, Shaw (2011), Parallel Random Numbers: As Easy as 1, 2, 3, section 3.3.
     """
-    words = torch.tensor([[_signed(key), _signed(key >> 32)] for key in keys], dtype=torch.int32)
-    key0, key1 = words.to(blocks.device).reshape(len(keys), 2, *(1,) * blocks.dim()).unbind(1)
+    halves = [[_signed(key), _signed(key >> 32)] for key in keys]
+    words = torch.tensor(halves, dtype=torch.int32, device=blocks.device)
+    key0, key1 = words.reshape(len(keys), 2, *(1,) * blocks.dim()).unbind(1)
     schedule = (key0, key1, key0 ^ key1 ^ _PARITY)
     first = key0 + _low_half(blocks)
     second = key1 + _low_half(blocks >> 32)
@@ -139,10 +140,10 @@ def _log(value: Tensor, shift: int) -> Tensor:
 
 
 def _horner(coefficients: Sequence[float], t: Tensor) -> Tensor:
-    value: Tensor | float = coefficients[-1]
+    value = torch.full_like(t, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         value = coefficient + t * value
-    return torch.as_tensor(value)
+    return value
 
 
 def _root(value: Tensor) -> Tensor:

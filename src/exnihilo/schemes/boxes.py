@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Box, Key, fill_, values
+from exnihilo.fills.fill import require_fillable
 from exnihilo.layouts import Layout
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
@@ -40,12 +42,17 @@ def sample_box(scheme: Scheme, layout: Layout, key: Key, box: Box) -> Tensor:
     Returns:
         Fresh float32 values on the CPU, of shape ``box.sizes``.
 
+    Raises:
+        InvalidValueError: The box is of another shape than the layout.
+        LayoutError: As ``sample`` does.
+
     Example:
         >>> scheme, layout, key = Normal(std=1.0), Layout.linear(4, 6), Key(0, "w")
         >>> lower = sample_box(scheme, layout, key, Box((4, 6), (2, 0), (2, 6)))
         >>> bool((lower == scheme.sample(layout, key)[2:]).all())
         True
     """
+    _require_box_of(layout, box)
     if box.is_whole:
         return scheme.sample(layout, key)
     match scheme:
@@ -55,6 +62,7 @@ def sample_box(scheme: Scheme, layout: Layout, key: Key, box: Box) -> Tensor:
             noise = sample_box(Normal(std=std), layout, key.derive("noise"), box)
             return sample_box(base, layout, key, box).add_(noise)
         case ZeroRow(base=base, row=row):
+            scheme.require_row(layout)
             part = sample_box(base, layout, key, box)
             if 0 <= row - box.offsets[0] < box.sizes[0]:
                 part[row - box.offsets[0]] = 0.0
@@ -76,10 +84,21 @@ def fill_box_(tensor: Tensor, scheme: Scheme, layout: Layout, key: Key, box: Box
     Raises:
         InvalidValueError: As ``fills.fill_`` does; nothing was written.
     """
+    _require_box_of(layout, box)
     if isinstance(scheme, Elementwise):
         fill_(tensor, scheme.law(layout), key, box)
     else:
-        tensor.copy_(sample_box(scheme, layout, key, box))
+        require_fillable(tensor, box)
+        with torch.no_grad():
+            tensor.copy_(sample_box(scheme, layout, key, box))
+
+
+def _require_box_of(layout: Layout, box: Box) -> None:
+    if box.shape != layout.shape:
+        raise InvalidValueError(
+            f"A box of shape {box.shape} is no part of a {layout.kind} layout of shape {layout.shape}.",
+            fix="Box(layout.shape, offsets, sizes)",
+        )
 
 
 def _cut(along: Tensor, box: Box) -> tuple[slice, ...]:

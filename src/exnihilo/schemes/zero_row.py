@@ -55,18 +55,19 @@ class ZeroRow:
 
     def sample(self, layout: Layout, key: Key) -> Tensor:
         """Fresh values: float32, of shape ``layout.shape``."""
-        self._require_row(layout)
+        self.require_row(layout)
         values = self.base.sample(layout, key)
         values[self.row] = 0.0
         return values
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``sqrt((1 - 1 / n) * (base_std**2 + m**2 / n))``."""
-        self._require_row(layout)
+        self.require_row(layout)
         n, mean = layout.shape[0], _mean(self.base) or 0.0
         return math.sqrt(1.0 - 1.0 / n) * math.hypot(self.base.expected_std(layout), mean / math.sqrt(n))
 
-    def _require_row(self, layout: Layout) -> None:
+    def require_row(self, layout: Layout) -> None:
+        """Raise LayoutError where the tensor has no such row."""
         if not layout.shape or not 0 <= self.row < layout.shape[0]:
             raise LayoutError(
                 f"ZeroRow has row {self.row}, and a {layout.kind} layout of shape {layout.shape} has no such row.",
