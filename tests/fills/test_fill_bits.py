@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from fill_cases import BACKENDS, KEY, KERNEL, LAWS, LEVELS, backend, elements, same_bits, threads
+from fill_cases import BACKENDS, KERNEL, KEY, LAWS, LEVELS, backend, elements, same_bits, threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

@@ -87,7 +87,7 @@ class Law:
 
     @classmethod
     def normal(cls, mean: float = 0.0, std: float = 1.0) -> "Law":
-        """``mean + std * z`` with ``z`` by Box-Muller from the two words of the element's block; ``|z| <= 6.66``.
+        """``mean + std * z`` with ``z`` by Box-Muller from the two words of the element's block; ``|z| < 6.67``.
 
         Raises:
             InvalidValueError: ``std`` is negative, or a number is not finite in float32.
