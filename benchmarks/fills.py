@@ -122,7 +122,9 @@ def fastest(rounds: list[list[float]], above: int, below: int) -> tuple[float, f
     return found[0], min(found), max(found)
 
 
-def measured(case: Case, shape: tuple[int, ...], rounds: int, defect: Callable[[Tensor], float] | None = None) -> Measured:
+def measured(
+    case: Case, shape: tuple[int, ...], rounds: int, defect: Callable[[Tensor], float] | None = None
+) -> Measured:
     tensor = torch.empty(shape, dtype=case.dtype).fill_(0.0)
     works = (lambda: case.torch(tensor), lambda: case.ours(tensor), lambda: tensor.fill_(1.0))
     torch.set_num_threads(1)
@@ -177,7 +179,11 @@ def small(rounds: int) -> list[dict[str, object]]:
         "normal_": (nn.init.normal_, init.normal_, lambda t: init.normal_(t, key=KEY)),
         "uniform_": (nn.init.uniform_, init.uniform_, lambda t: init.uniform_(t, key=KEY)),
         "trunc_normal_": (nn.init.trunc_normal_, init.trunc_normal_, lambda t: init.trunc_normal_(t, key=KEY)),
-        "kaiming_uniform_": (nn.init.kaiming_uniform_, init.kaiming_uniform_, lambda t: init.kaiming_uniform_(t, key=KEY)),
+        "kaiming_uniform_": (
+            nn.init.kaiming_uniform_,
+            init.kaiming_uniform_,
+            lambda t: init.kaiming_uniform_(t, key=KEY),
+        ),
         "zeros_": (nn.init.zeros_, init.zeros_, init.zeros_),
     }
 
@@ -199,7 +205,9 @@ def table(rows: list[Measured]) -> str:
         spread = f"{one[0]:.1f}× ({one[1]:.1f} to {one[2]:.1f})"
         limit = f"{row.of_fill[0]:.2f} / {row.of_fill[1]:.2f}"
         asked = [f"{wanted:g}×" if wanted else "" for wanted in row.wanted]
-        lines.append(f"{row.case:<24}{spread:>24}{asked[0]:>8}{two[0]:>11.1f}×{asked[1]:>8}{limit:>14}{row.rate / 1e6:>8,.0f}")
+        lines.append(
+            f"{row.case:<24}{spread:>24}{asked[0]:>8}{two[0]:>11.1f}×{asked[1]:>8}{limit:>14}{row.rate / 1e6:>8,.0f}"
+        )
         if row.defects:
             lines.append(f"{'':<24}defect {row.defects[1]:.1e}, torch's {row.defects[0]:.1e}")
     return "\n".join(lines)
@@ -219,7 +227,9 @@ def main() -> None:
     if asked.only in (None, "small"):
         found["small"] = small(asked.rounds)
     if asked.json:
-        rows = {name: [asdict(row) if isinstance(row, Measured) else row for row in part] for name, part in found.items()}
+        rows = {
+            name: [asdict(row) if isinstance(row, Measured) else row for row in part] for name, part in found.items()
+        }
         print(json.dumps({"kernel": backends.describe(), **rows}))
         return
     print(f"kernel: {backends.describe()}")

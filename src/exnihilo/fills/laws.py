@@ -14,7 +14,7 @@ from exnihilo.fills.polynomials import CENTER_REACH
 
 # The standard normal tail beyond this is 4e-300: float64 still holds the mass of an interval that reaches it.
 FARTHEST = 37.0
-# No normal number of ours is farther out; what truncation there would cut off is a tenth of one word's share of the mass.
+# No normal number of ours is farther out; the mass beyond is a tenth of one word's share.
 NORMAL_REACH = 6.67
 
 
@@ -104,10 +104,10 @@ class Law:
     def truncated_normal(cls, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0) -> "Law":
         """``mean + std * z``, with ``z`` the quantile of a uniform share of the mass between ``lower`` and ``upper``.
 
-        Both bounds are in units of ``std`` from ``mean`` and may be infinite. Where both are beyond 6.67, which no normal
-        number reaches, it is the normal law. Where both lie within 3.25, the share is
-        measured from the center; else each side of the mode has its own tail probability, so that no digit is lost far
-        out: ``lower=10, upper=11`` is as exact as ``lower=0, upper=1``.
+        Both bounds are in units of ``std`` from ``mean`` and may be infinite. Where both are beyond 6.67, which no
+        normal number reaches, it is the normal law. Where both lie within 3.25, the share is measured from the center;
+        else each side of the mode has its own tail probability, so that no digit is lost far out: ``lower=10,
+        upper=11`` is as exact as ``lower=0, upper=1``.
 
         Raises:
             InvalidValueError: ``std`` is negative, a number is not finite in float32, the bounds are not in order, or
