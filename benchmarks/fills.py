@@ -179,11 +179,7 @@ def small(rounds: int) -> list[dict[str, object]]:
         "normal_": (nn.init.normal_, init.normal_, lambda t: init.normal_(t, key=KEY)),
         "uniform_": (nn.init.uniform_, init.uniform_, lambda t: init.uniform_(t, key=KEY)),
         "trunc_normal_": (nn.init.trunc_normal_, init.trunc_normal_, lambda t: init.trunc_normal_(t, key=KEY)),
-        "kaiming_uniform_": (
-            nn.init.kaiming_uniform_,
-            init.kaiming_uniform_,
-            lambda t: init.kaiming_uniform_(t, key=KEY),
-        ),
+        "xavier_uniform_": (nn.init.xavier_uniform_, init.xavier_uniform_, lambda t: init.xavier_uniform_(t, key=KEY)),
         "zeros_": (nn.init.zeros_, init.zeros_, init.zeros_),
     }
 
@@ -227,19 +223,15 @@ def main() -> None:
     if asked.only in (None, "small"):
         found["small"] = small(asked.rounds)
     if asked.json:
-        rows = {
-            name: [asdict(row) if isinstance(row, Measured) else row for row in part] for name, part in found.items()
-        }
-        print(json.dumps({"kernel": backends.describe(), **rows}))
+        print(json.dumps({"kernel": backends.describe(), **found}, default=asdict))
         return
     print(f"kernel: {backends.describe()}")
     for name in ("laws", "orthogonal"):
         if name in found:
             print(table(found[name]))
     for row in found.get("small", []):
-        print(
-            f"{row['call']:<18} torch {row['torch']:.2f} µs, ours {row['ours']:.2f} µs, with a key {row['keyed']:.2f} µs"
-        )
+        times = f"torch {row['torch']:.2f} µs, ours {row['ours']:.2f} µs, with a key {row['keyed']:.2f} µs"
+        print(f"{row['call']:<18} {times}")
 
 
 if __name__ == "__main__":
