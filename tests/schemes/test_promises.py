@@ -313,6 +313,11 @@ def test_orthogonal_matrices_are_haar() -> None:
     assert is_haar(Orthogonal())
 
 
+def test_the_center_of_a_delta_orthogonal_kernel_is_the_draw_of_a_map_without_one() -> None:
+    kernel = DeltaOrthogonal(gain=1.4).sample(Layout.conv(8, 4, (3, 3)), Key(0, "w"))
+    assert torch.equal(kernel[:, :, 1, 1], Orthogonal(gain=1.4).sample(Layout.linear(8, 4), Key(0, "w")))
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_a_delta_orthogonal_convolution_keeps_every_norm(groups: int) -> None:
     module = nn.Conv2d(8, 16, 3, padding=1, groups=groups, bias=False)
