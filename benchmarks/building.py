@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 MODELS = ("bert-base", "gpt2", "vit-b", "llama-1b")
 WANTED = (5.0, 6.0)
@@ -60,7 +61,7 @@ def build(name: str, side: str, threads: int) -> None:
     """Build once, and print the seconds and the number of parameters."""
     import torch
 
-    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from torchvision_shim import define_missing_operators
 
     kept = define_missing_operators()
