@@ -1,9 +1,9 @@
 """Building models from their configurations: transformers' own way against a recorded plan.
 
-Both sides end with a model in memory that is ready to train: `from_config` draws every parameter two or three times from
-one serial stream; `exnihilo.record` notes what it would draw, and `materialize` writes each element once. The recording
-is part of our time. Each build is a process of its own, since first-touched memory costs as much as the numbers in it and a
-process that built before has it at hand; the sides take turns.
+Both sides end with a model in memory that is ready to train: `from_config` draws every parameter two or three times
+from one serial stream; `exnihilo.record` notes what it would draw, and `materialize` writes each element once. The
+recording is part of our time. Each build is a process of its own, since first-touched memory costs as much as the
+numbers in it and a process that built before has it at hand; the sides take turns.
 
     python benchmarks/building.py [--rounds 5] [--models bert-base gpt2] [--json]
 """
