@@ -19,7 +19,10 @@ PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 
 setup: $(VENV)/.complete
 
-$(VENV)/.complete: pyproject.toml constraints.txt scripts/setup.sh
+# The editable installation compiles the kernel, so that a change of its source installs anew.
+KERNEL := setup.py $(wildcard src/exnihilo/fills/*.[ch])
+
+$(VENV)/.complete: pyproject.toml constraints.txt scripts/setup.sh $(KERNEL)
 	@scripts/setup.sh $(VENV) -e '.[lab,dev,zoo]'
 	@touch $@
 
@@ -53,5 +56,5 @@ benchmark-check-sample: setup ## the same on every thirtieth case; minutes
 	@$(BIN)/python -m benchmarks.check.all --workers $(WORKERS) --seeds 1 --every 30 --out .benchmark-check/sample
 
 clean: ## the environment and what was built; reports and their ledgers stay
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist src/exnihilo/fills/*.so .pytest_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -100,12 +100,82 @@ def reading_table(found: Any) -> list[str]:
     return table(columns, [*rows, (name, f"{large['ops']:,}", taken, per_op, "–")])
 
 
+def fills_table(found: Any) -> list[str]:
+    """Ratios of our fills to torch.nn.init's, beside what is asked, and how near both come to writing alone."""
+    rows = [
+        (
+            row["case"],
+            f"**{row['one'][0]:.1f}×** ({row['one'][1]:.1f} to {row['one'][2]:.1f}, n = {row['rounds']})",
+            asked(row["wanted"][0]),
+            f"**{row['two'][0]:.1f}×** ({row['two'][1]:.1f} to {row['two'][2]:.1f})",
+            asked(row["wanted"][1]),
+            f"{row['of_fill'][0]:.2f} / {row['of_fill'][1]:.2f}",
+            f"{row['rate'] / 1e6:,.0f}",
+            *([f"{row['defects'][1]:.1e} / {row['defects'][0]:.1e}"] if row["defects"] else []),
+        )
+        for part in ("laws", "orthogonal")
+        for row in found.get(part, [])
+    ]
+    columns = ("law", "one core", "asked", "two cores", "asked", "of `fill_`, one / two", "million/s")
+    more = ("defect, ours / torch's",) if len(rows[0]) > len(columns) else ()
+    return [*table((*columns, *more), rows), "", f"Kernel: {found['kernel']}."]
+
+
+def asked(ratio: float) -> str:
+    """What a ratio should reach; a dash where nothing was asked."""
+    return f"{ratio:g}×" if ratio else "–"
+
+
+def small_table(found: Any) -> list[str]:
+    """Microseconds a call for tensors of 256 elements."""
+    columns = ("call", "torch.nn.init", "exnihilo.init", "ratio", "with a key", "ratio")
+    return table(
+        columns,
+        [
+            (
+                f"`{row['call']}`",
+                f"{row['torch']:.2f} µs, n = {row['rounds']}",
+                f"{row['ours']:.2f} µs",
+                f"**{row['ours'] / row['torch']:.2f}**",
+                f"{row['keyed']:.2f} µs",
+                f"**{row['keyed'] / row['torch']:.2f}**",
+            )
+            for row in found["small"]
+        ],
+    )
+
+
+def building_table(rows: Rows) -> list[str]:
+    """Seconds of building a model from its configuration."""
+    columns = ("model", "parameters", "its own", "recorded", "one core", "asked", "two cores", "asked")
+    return table(
+        columns,
+        [
+            (
+                row["model"],
+                f"{row['parameters'] / 1e6:,.0f} million",
+                f"{median(row['theirs'][0]):.2f} s, n = {len(row['theirs'][0])}",
+                f"{median(row['ours'][0]):.2f} s",
+                f"**{median(row['theirs'][0]) / median(row['ours'][0]):.1f}×**",
+                asked(row["wanted"][0]),
+                f"**{median(row['theirs'][1]) / median(row['ours'][1]):.1f}×**",
+                asked(row["wanted"][1]),
+            )
+            for row in rows
+        ],
+    )
+
+
 # Each block: the script that measures it, its options, and how its figures are laid out.
 TABLES: Mapping[str, tuple[str, tuple[str, ...], Callable[[Any], list[str]]]] = {
     "engine": ("engine", (), engine_table),
     "ledger": ("ledger", (), ledger_table),
     "structure": ("structure", ("--renamed",), structure_table),
     "reading": ("structure", ("--cost", "--large"), reading_table),
+    "fills": ("fills", ("--only", "laws"), fills_table),
+    "orthogonal": ("fills", ("--only", "orthogonal"), fills_table),
+    "small": ("fills", ("--only", "small"), small_table),
+    "building": ("building", (), building_table),
 }
 
 

@@ -178,7 +178,7 @@ def written(path: Path, *, statement: str | None = None) -> bytes:
     ("statement", "fact"),
     [
         ("PRAGMA user_version = 99", "has schema version 99; this exnihilo reads 1."),
-        ("UPDATE about SET value = 7", "holds runs of numerics version 7; this exnihilo trains 1."),
+        ("UPDATE about SET value = 7", f"holds runs of numerics version 7; this exnihilo trains {NUMERICS_VERSION}."),
         ("PRAGMA application_id = 5", "is a database of another program, not a ledger."),
     ],
 )

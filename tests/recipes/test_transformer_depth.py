@@ -24,7 +24,7 @@ def drawn(model, recipe, example):
 
 
 def expected(model, factor_of):
-    return {name: pytest.approx(factor_of(name), rel=0.04) for name, p in model.named_parameters() if p.dim() == 2}
+    return {name: pytest.approx(factor_of(name), rel=0.06) for name, p in model.named_parameters() if p.dim() == 2}
 
 
 def is_scaled(name):
@@ -36,7 +36,7 @@ def test_t_fixup_of_an_encoder_as_its_paper_has_it():
     model = Encoder(4, WIDTH)
     found = drawn(model, "t-fixup", TOKENS)
     assert found.pop("table.weight")
-    assert model.table.weight.std().item() == pytest.approx(0.041667, rel=0.04)
+    assert model.table.weight.std().item() == pytest.approx(0.041667, rel=0.06)
     wanted = expected(model, lambda name: 0.473762 if is_scaled(name) else 1.0)
     del wanted["table.weight"]
     assert found == wanted
@@ -48,9 +48,9 @@ def test_t_fixup_of_encoder_and_decoder_scales_cross_attention_too():
     for name, ratio in drawn(model, "t-fixup", PAIR).items():
         if not name.startswith(("source", "target")):
             factor = 1.0 if not is_scaled(name) else 0.563401 if name.startswith("reads") else 0.438691
-            assert ratio == pytest.approx(factor, rel=0.04), name
+            assert ratio == pytest.approx(factor, rel=0.06), name
     # 96**-0.5 / 27**0.25 = 0.044773, by the larger of the two depths.
-    assert [t.weight.std().item() for t in (model.source, model.target)] == pytest.approx([0.044773] * 2, rel=0.04)
+    assert [t.weight.std().item() for t in (model.source, model.target)] == pytest.approx([0.044773] * 2, rel=0.06)
 
 
 def test_tied_frozen_and_positional_tables_have_the_law_of_their_role():
@@ -85,7 +85,7 @@ def test_deepnorm_of_pytorchs_encoder_scales_the_values_inside_a_packed_tensor()
     # By hand, of 2 layers: (8 * 2)**-0.25 = 0.5.
     model, x = post_norm(2, WIDTH)
     for name, found in ratios(model, "deepnorm", x).items():
-        assert found == pytest.approx([1.0, 1.0, 0.5] if len(found) == 3 else [0.5], rel=0.04), name
+        assert found == pytest.approx([1.0, 1.0, 0.5] if len(found) == 3 else [0.5], rel=0.06), name
 
 
 def test_deepnorm_of_pytorchs_transformer_has_both_formulas():
@@ -96,7 +96,7 @@ def test_deepnorm_of_pytorchs_transformer_has_both_formulas():
     assert sum("multihead_attn" in name for name in found) == 4
     for name, parts in found.items():
         gain = 0.633026 if name.startswith("encoder") else 0.451801
-        assert parts == pytest.approx([1.0, 1.0, gain] if len(parts) == 3 else [gain], rel=0.04), name
+        assert parts == pytest.approx([1.0, 1.0, gain] if len(parts) == 3 else [gain], rel=0.06), name
 
 
 def test_sub_ln_grows_with_the_logarithm_of_depth():
@@ -116,7 +116,7 @@ def test_sub_ln_of_encoder_and_decoder():
     for name, ratio in found.items():
         if not name.startswith(("source", "target")):
             gain = 1.0 if not is_scaled(name) else 1.007631 if name.startswith("reads") else 1.482304
-            assert ratio == pytest.approx(gain, rel=0.04), name
+            assert ratio == pytest.approx(gain, rel=0.06), name
 
 
 @pytest.mark.parametrize("feed_forward", [Gated, GatedPacked])

@@ -34,6 +34,7 @@ from exnihilo.schemes import (
     Normal,
     Ones,
     Orthogonal,
+    Rademacher,
     RepeatedIdentity,
     Scheme,
     Sliced,
@@ -61,6 +62,7 @@ EVERYWHERE: dict[str, tuple[Scheme, int]] = {
     "constant": (Constant(value=0.3), N),
     "normal": (Normal(std=0.3, mean=-2.0), N),
     "uniform": (Uniform(bound=0.3), N),
+    "rademacher": (Rademacher(std=0.3), N),
     "truncated_normal": (TruncatedNormal(std=0.3), N),
     "truncated_normal_tail": (TruncatedNormal(std=0.3, lower=1.0, upper=9.0), 4 * N),
     "noisy_zeros": (Noisy(base=Zeros(), std=0.1), N),
@@ -309,6 +311,11 @@ def test_orthogonal_gives_every_logical_matrix_equal_singular_values(layout: str
 
 def test_orthogonal_matrices_are_haar() -> None:
     assert is_haar(Orthogonal())
+
+
+def test_the_center_of_a_delta_orthogonal_kernel_is_the_draw_of_a_map_without_one() -> None:
+    kernel = DeltaOrthogonal(gain=1.4).sample(Layout.conv(8, 4, (3, 3)), Key(0, "w"))
+    assert torch.equal(kernel[:, :, 1, 1], Orthogonal(gain=1.4).sample(Layout.linear(8, 4), Key(0, "w")))
 
 
 @pytest.mark.parametrize("groups", [1, 4])

@@ -5,6 +5,7 @@ from exnihilo.fills.draws import bits, normal, normals, permutation, permutation
 from exnihilo.fills.fill import fill_, values
 from exnihilo.fills.key import FILLS_VERSION, Key
 from exnihilo.fills.laws import Law
+from exnihilo.fills.reflections import haar
 
-__all__ = ["FILLS_VERSION", "Box", "Key", "Law", "bits", "fill_", "normal", "normals", "permutation", "permutations"]
-__all__ += ["uniform", "uniforms", "values"]
+__all__ = ["FILLS_VERSION", "Box", "Key", "Law", "bits", "fill_", "haar", "normal", "normals", "permutation"]
+__all__ += ["permutations", "uniform", "uniforms", "values"]

@@ -129,18 +129,21 @@ LAW(truncated_center) {
     END_BLOCKS
 }
 
+TARGET INLINE static float NAME(either)(uint32_t mask, float first, float second) {
+    return NAME(as_float)((NAME(as_bits)(first) & mask) | (NAME(as_bits)(second) & ~mask));
+}
+
 /* Each side by its own tail probability q = p[10] * g, so that the digits of a small tail are never lost. */
 TARGET INLINE static float NAME(tailed_of)(uint32_t word, uint32_t split, const float *p) {
-    const int is_lower = word < split;
-    const uint32_t k = is_lower ? word : ~word;
-    const float v = (float)(int32_t)(k >> 1) + 0.5f;
-    const float g = (is_lower ? p[4] : p[6]) + v * (is_lower ? p[5] : p[7]);
+    const uint32_t lower = (uint32_t)-(int32_t)(word < split); /* all bits or none: a mask selects without a branch */
+    const float v = (float)(int32_t)((word ^ ~lower) >> 1) + 0.5f;
+    const float g = NAME(either)(lower, p[4], p[6]) + v * NAME(either)(lower, p[5], p[7]);
     const float q = p[10] * g;
     const float w = p[11] - NAME(logarithm)(g * (1.0f - q), 0);
     const float near = (1.0f - 2.0f * q) * CENTER_POLYNOMIAL(w - 3.0f);
     const float s = sqrtf(w > FAR ? w : FAR);
     const float z = w < FAR ? near : s * TAIL_POLYNOMIAL(1.0f / s);
-    return NAME(clamped)(p[0] + (is_lower ? p[8] : p[9]) * z, p[2], p[3]);
+    return NAME(clamped)(p[0] + NAME(either)(lower, p[8], p[9]) * z, p[2], p[3]);
 }
 
 LAW(truncated_tails) {

@@ -15,6 +15,8 @@ from exnihilo.fills.polynomials import CENTER_REACH
 
 # The standard normal tail beyond this is 4e-300: float64 still holds the mass of an interval that reaches it.
 FARTHEST = 37.0
+# No normal number of ours is farther out; the mass beyond is a tenth of one word's share.
+NORMAL_REACH = 6.67
 
 
 class Kind(IntEnum):
@@ -102,9 +104,10 @@ class Law:
     def truncated_normal(cls, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0) -> "Law":
         """``mean + std * z``, with ``z`` the quantile of a uniform share of the mass between ``lower`` and ``upper``.
 
-        Both bounds are in units of ``std`` from ``mean`` and may be infinite. Where they lie within 3.25, the share is
-        measured from the center; else each side of the mode has its own tail probability, so that no digit is lost far
-        out: ``lower=10, upper=11`` is as exact as ``lower=0, upper=1``.
+        Both bounds are in units of ``std`` from ``mean`` and may be infinite. Where both are beyond 6.67, which no
+        normal number reaches, it is the normal law. Where both lie within 3.25, the share is measured from the center;
+        else each side of the mode has its own tail probability, so that no digit is lost far out: ``lower=10,
+        upper=11`` is as exact as ``lower=0, upper=1``.
 
         Raises:
             InvalidValueError: ``std`` is negative, a number is not finite in float32, the bounds are not in order, or
@@ -118,6 +121,8 @@ class Law:
         ends = _single(mean + std * lower), _single(mean + std * upper)
         if std == 0.0:
             return cls.constant(mean)
+        if lower <= -NORMAL_REACH and upper >= NORMAL_REACH:
+            return cls.normal(mean, std)
         if max(abs(lower), abs(upper)) <= CENTER_REACH:
             return cls(Kind.TRUNCATED_CENTER, (_single(mean), _single(std), *ends, *_center(lower, upper)))
         return cls(Kind.TRUNCATED_TAILS, (_single(mean), _single(std), *ends, *_tails(lower, upper, std)))

@@ -12,6 +12,7 @@ from exnihilo.schemes.named import ALIASES, SCHEMES, scheme_named
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.rademacher import Rademacher
 from exnihilo.schemes.scaled import scaled
 from exnihilo.schemes.scheme import Scheme
 from exnihilo.schemes.sliced import Sliced
@@ -38,7 +39,7 @@ kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Hadamard"]
-__all__ += ["Chrono", "Identity", "Mimetic", "Mirrored", "RepeatedIdentity"]
+__all__ += ["Chrono", "Identity", "Mimetic", "Mirrored", "Rademacher", "RepeatedIdentity"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sliced", "Sparse", "TorchDefault", "TruncatedNormal"]
 __all__ += [
     "Uniform",

@@ -12,6 +12,7 @@ from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.rademacher import Rademacher
 from exnihilo.schemes.scheme import Scheme
 from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
@@ -38,6 +39,7 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "normal": Normal,
     "uniform": Uniform,
     "truncated_normal": TruncatedNormal,
+    "rademacher": Rademacher,
     "variance_scaling": VarianceScaling,
     "lecun_normal": lecun_normal,
     "lecun_uniform": lecun_uniform,

@@ -12,6 +12,7 @@ from exnihilo.schemes.mirrored import Mirrored
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
+from exnihilo.schemes.rademacher import Rademacher
 from exnihilo.schemes.scheme import Scheme, require_positive
 from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
@@ -32,6 +33,7 @@ _LINEAR: Mapping[type, tuple[str, ...]] = {
     Identity: ("gain",),
     RepeatedIdentity: ("gain",),
     Dirac: ("gain",),
+    Rademacher: ("std",),
     Sparse: ("std",),
     Noisy: ("std",),
     Sliced: (),
