@@ -123,7 +123,7 @@ def test_a_local_scheme_draws_a_box_of_a_terabyte_at_once(name: str) -> None:
     found = sample_box(CASES[name], HUGE, KEY, box)
     written = torch.empty(10, 7)
     fill_box_(written, CASES[name], HUGE, KEY, box)
-    assert time.perf_counter() - began < 10.0
+    assert time.perf_counter() - began < 5.0
     assert torch.equal(written, found)
     assert found.shape == (10, 7)
     assert found.isfinite().all()

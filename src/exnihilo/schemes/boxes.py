@@ -110,9 +110,9 @@ def _sliced(scheme: Sliced, layout: Layout, key: Key, box: Box) -> Tensor:
     """Each run of units by its part's own draw, as far as it lies in the box."""
     dim = out_dim(layout)
     first, last = box.offsets[dim], box.offsets[dim] + box.sizes[dim]
-    num_units = {part: len(units) for part, units in scheme.parts(layout.shape[dim]).items()}
+    num_units = scheme.counts(layout.shape[dim])
     out = torch.empty(box.sizes, dtype=torch.float32, device="cpu")
-    for run in scheme.placed(layout.shape[dim]):
+    for run in scheme.placed(layout.shape[dim], range(first, last)):
         begin, end = max(first, run.start), min(last, run.start + run.length)
         if begin < end:
             own = part_layout(layout, num_units[run.part])

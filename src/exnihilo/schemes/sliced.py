@@ -98,27 +98,52 @@ class Sliced:
             found.setdefault(run.part, []).extend(range(run.start, run.start + run.length))
         return found
 
-    def placed(self, num_units: int) -> list["Run"]:
-        """Every run of output units, in their order.
+    def placed(self, num_units: int, within: range | None = None) -> list["Run"]:
+        """Every run of output units, in their order; only those of the periods that ``within`` touches, if it is given.
 
         Raises:
             LayoutError: The runs do not fit into so many units.
         """
-        pairs = [(int(part), int(length)) for part, length in zip(self.runs[::2], self.runs[1::2], strict=True)]
-        period = sum(length for _, length in pairs)
+        period, each = self._period(num_units), self._of_a_period()
+        units = range(num_units) if within is None else within
+        found: list[Run] = []
+        for number in range(units.start // period, -(-units.stop // period)):
+            first, taken = number * period, Counter({part: number * count for part, count in each.items()})
+            for part, length in self._pairs():
+                found.append(Run(part=part, start=first, length=length, part_start=taken[part]))
+                first += length
+                taken[part] += length
+        return found
+
+    def counts(self, num_units: int) -> dict[int, int]:
+        """How many output units each part has.
+
+        Raises:
+            LayoutError: The runs do not fit into so many units.
+        """
+        periods = num_units // self._period(num_units)
+        return {part: count * periods for part, count in self._of_a_period().items()}
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Part and length of each run of a period."""
+        return [(int(part), int(length)) for part, length in zip(self.runs[::2], self.runs[1::2], strict=True)]
+
+    def _of_a_period(self) -> Counter[int]:
+        """Units of each part in one period."""
+        counts = Counter[int]()
+        for part, length in self._pairs():
+            counts[part] += length
+        return counts
+
+    def _period(self, num_units: int) -> int:
+        period = self._of_a_period().total()
         if num_units % period:
             raise LayoutError(
                 f"{num_units} output units are no whole number of Sliced.runs, which are {period} long.",
                 context=[f"runs: {self.runs}"],
                 fix="give the length of every part, such as Sliced(runs=(0, 64, 1, 16, 2, 16)) for 96 units",
             )
-        found: list[Run] = []
-        first, taken = 0, Counter[int]()
-        for part, length in pairs * (num_units // period):
-            found.append(Run(part=part, start=first, length=length, part_start=taken[part]))
-            first += length
-            taken[part] += length
-        return found
+        return period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
