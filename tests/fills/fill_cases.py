@@ -24,7 +24,7 @@ LAWS: dict[str, Law] = {
     "center_one_side": Law.truncated_normal(0.1, 0.02, 0.5, 3.25),
     "tails": Law.truncated_normal(0.0, 0.02, -4.0, 5.0),
     "tails_unequal": Law.truncated_normal(lower=-1e-6, upper=6.0),
-    "tails_infinite": Law.truncated_normal(lower=-math.inf, upper=math.inf),
+    "tails_infinite": Law.truncated_normal(lower=-math.inf, upper=6.0),
     "tail_above": Law.truncated_normal(1.0, 0.5, 10.0, 11.0),
     "tail_far": Law.truncated_normal(lower=30.0, upper=math.inf),
     "tail_below": Law.truncated_normal(0.0, 0.5, -math.inf, -4.0),

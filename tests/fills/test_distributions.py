@@ -214,7 +214,7 @@ def normal_bins(n: int, damage: Damage = same) -> Tensor:
     return binned(mass_below(z) for z in chunks(Law.normal(), n, damage))
 
 
-TRUNCATED = [(-2.0, 2.0), (-0.5, 3.0), (-4.0, 5.0), (-math.inf, math.inf), (10.0, 11.0), (-math.inf, -4.0)]
+TRUNCATED = [(-2.0, 2.0), (-0.5, 3.0), (-4.0, 5.0), (-math.inf, 6.0), (10.0, 11.0), (-math.inf, -4.0)]
 
 
 def cut_share(z: Tensor, lower: float, upper: float) -> Tensor:

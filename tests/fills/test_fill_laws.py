@@ -161,6 +161,12 @@ def test_a_quantile_rises_with_its_word() -> None:
         assert ordered[0] < ordered[-1]
 
 
+@pytest.mark.parametrize(("lower", "upper"), [(-math.inf, math.inf), (-6.67, 6.67), (-8.0, 40.0)])
+def test_bounds_that_no_normal_number_reaches_are_no_bounds(lower: float, upper: float) -> None:
+    assert Law.truncated_normal(0.3, 0.02, lower, upper) == Law.normal(0.3, 0.02)
+    assert Law.truncated_normal(0.3, 0.02, lower, 6.66).kind is Kind.TRUNCATED_TAILS
+
+
 def test_a_truncated_normal_of_no_std_is_its_mean() -> None:
     assert Law.truncated_normal(0.3, 0.0, -math.inf, math.inf) == Law.constant(0.3)
 

@@ -73,7 +73,7 @@ def uniform(key: Key, n: int, start: int = 0) -> Tensor:
 def normal(key: Key, n: int, start: int = 0) -> Tensor:
     """Standard normal numbers by Box-Muller, in float32.
 
-    The largest magnitude is 6.66. The bits are the same everywhere: ``docs/fills.md`` has every operation.
+    The largest magnitude is 6.6605. The bits are the same everywhere: ``docs/fills.md`` has every operation.
 
     Args:
         key: What the numbers depend on, next to their index.
