@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from exnihilo.plans.groups import param_groups
     from exnihilo.plans.make import plan
     from exnihilo.plans.materialize import materialize
+    from exnihilo.plans.record import Recorded, record
     from exnihilo.plans.records import Applied, Plan
     from exnihilo.plans.survival import survived
     from exnihilo.probes.identity import certify
@@ -43,7 +44,8 @@ __all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "M
 __all__ += ["Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
 __all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays"]
 __all__ += ["from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan"]
-__all__ += ["materialize", "profile_branches", "read", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
+__all__ += ["Recorded", "materialize", "profile_branches", "read", "recipes", "record", "scheme_named", "study"]
+__all__ += ["survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
@@ -60,7 +62,7 @@ _homes |= {"plans.materialize": ("materialize",)}
 _homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
 _homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
-_homes |= {"probes.profile": ("profile_branches",)}
+_homes |= {"probes.profile": ("profile_branches",), "plans.record": ("Recorded", "record")}
 
 
 def __getattr__(name: str) -> _typing.Any:

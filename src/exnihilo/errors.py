@@ -9,6 +9,7 @@
     ├── RecipeError           a recipe that makes no sense for a model                (also ValueError)
     ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
     ├── PlanFileError         a file that holds no plan                               (also ValueError)
+    ├── RecordError           a factory whose draws no plan can tell                  (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
@@ -139,6 +140,12 @@ class PlanFileError(ExnihiloError, ValueError):
     """A file or text that holds no plan, or one of another version."""
 
     code = "plan-file"
+
+
+class RecordError(ExnihiloError, ValueError):
+    """A factory whose draws no plan can tell: values made from drawn ones, or read while it builds the model."""
+
+    code = "record"
 
 
 class StalePlanError(ExnihiloError, ValueError):

@@ -19,6 +19,10 @@ ALLOWED = {
     "exnihilo.probes.promotion": ["fill_()"],
     # The sum of a branch, an activation of a copy's run, gets the weight of its shortcut.
     "exnihilo.probes.profile": ["add_()"],
+    # While a factory is recorded, its own writes are carried out: numbers later, other values as it writes them. What
+    # remains makes a view of a storage.
+    "exnihilo.construction.memory": ["set_()", "fill_()", "set_()"],
+    "exnihilo.construction.operations": ["copy_()"],
     # A trial writes in its own copy's parameters, and puts the copy's buffers back before each pass.
     "exnihilo.probes.trial": ["copy_()", "copy_()"],
 }

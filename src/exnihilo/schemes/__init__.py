@@ -3,6 +3,7 @@
 from exnihilo.schemes.activations import ACTIVATIONS, Activation, activation_from_text, activation_named
 from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.formula import Formula
 from exnihilo.schemes.gains import gain
 from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
@@ -15,6 +16,7 @@ from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
 from exnihilo.schemes.rademacher import Rademacher
 from exnihilo.schemes.scaled import scaled
 from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.shared import Shared
 from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
@@ -39,7 +41,7 @@ kaiming_normal = he_normal
 kaiming_uniform = he_uniform
 
 __all__ = ["ACTIVATIONS", "ALIASES", "SCHEMES", "Activation", "Constant", "DeltaOrthogonal", "Dirac", "Hadamard"]
-__all__ += ["Chrono", "Identity", "Mimetic", "Mirrored", "Rademacher", "RepeatedIdentity"]
+__all__ += ["Chrono", "Formula", "Identity", "Mimetic", "Mirrored", "Rademacher", "RepeatedIdentity", "Shared"]
 __all__ += ["Noisy", "Normal", "Ones", "Orthogonal", "Scheme", "Sliced", "Sparse", "TorchDefault", "TruncatedNormal"]
 __all__ += [
     "Uniform",

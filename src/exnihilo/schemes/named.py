@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from exnihilo.errors import UnknownNameError
 from exnihilo.schemes.chrono import Chrono
 from exnihilo.schemes.constant import Constant, Ones, Zeros
+from exnihilo.schemes.formula import Formula
 from exnihilo.schemes.hadamard import Hadamard
 from exnihilo.schemes.identity import Dirac, Identity, RepeatedIdentity
 from exnihilo.schemes.mimetic import Mimetic
@@ -14,6 +15,7 @@ from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.orthogonal import DeltaOrthogonal, Orthogonal
 from exnihilo.schemes.rademacher import Rademacher
 from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.shared import Shared
 from exnihilo.schemes.sliced import Sliced
 from exnihilo.schemes.sparse import Sparse
 from exnihilo.schemes.torch_default import TorchDefault
@@ -56,6 +58,8 @@ SCHEMES: Mapping[str, Callable[[], Scheme]] = {
     "mimetic": Mimetic,
     "mirrored": Mirrored,
     "chrono": Chrono,
+    "formula": Formula,
+    "shared": Shared,
     "sliced": Sliced,
     "sparse": Sparse,
     "noisy": Noisy,

@@ -9,10 +9,12 @@ from exnihilo.errors import InvalidValueError, LayoutError
 from exnihilo.fills import Key
 from exnihilo.layouts import Layout
 from exnihilo.schemes.constant import Constant, Ones
+from exnihilo.schemes.formula import Formula
 from exnihilo.schemes.identity import Dirac, Identity
 from exnihilo.schemes.noisy import Noisy
 from exnihilo.schemes.normal import Normal
 from exnihilo.schemes.scheme import Scheme
+from exnihilo.schemes.shared import Shared
 from exnihilo.schemes.truncated_normal import TruncatedNormal
 from exnihilo.schemes.uniform import Uniform
 from exnihilo.schemes.values import Values
@@ -90,7 +92,9 @@ def _mean(base: Scheme) -> float | None:
             return mean
         case TruncatedNormal(lower=lower, upper=upper, mean=mean):
             return mean if lower == -upper else None
-        case Values() | Identity() | Dirac() | ZeroRow():
+        case Shared(base=inner):
+            return _mean(inner)
+        case Values() | Identity() | Dirac() | ZeroRow() | Formula():
             return None
         case _:
             return 0.0

@@ -19,6 +19,12 @@ def generators_of(model: nn.Module) -> list[torch.Generator]:
     return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
 
 
+def python_and_numpy() -> object:
+    """What Python's and NumPy's global generators have come to: equal where nothing was drawn from them in between."""
+    numpy = np.random.get_state(legacy=True)  # noqa: NPY002  # the legacy state is what models draw from
+    return random.getstate(), np.asarray(numpy[1]).tobytes(), numpy[2:]
+
+
 @contextmanager
 def undisturbed(seed: int = 0) -> Generator[None]:
     """Run a block from fixed random states, those of a seed, and restore the states from before it."""

@@ -1,0 +1,1 @@
+"""What a model's constructor writes, followed without drawing: regions of memory, laws, and operations on both."""

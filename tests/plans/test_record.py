@@ -1,0 +1,415 @@
+"""The verb ``record``: laws of real constructors, values that stay, and factories that no plan can tell."""
+
+import copy
+import math
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+import real_starts
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import exnihilo as xn
+from exnihilo.errors import RecordError
+from exnihilo.plans.files import from_json, to_json
+from exnihilo.schemes.spec import from_text
+
+
+def schemes(factory):
+    """The scheme's text, or the action, by name; the plan goes through JSON on its way."""
+    plan = xn.record(factory).plan
+    assert from_json(to_json(plan)) == plan
+    return {row.parameter: row.scheme or row.action for row in plan.rows}
+
+
+def written(shape, write, dtype=None):
+    """A factory of one parameter ``0`` that a function writes to."""
+
+    def build():
+        parameter = nn.Parameter(torch.empty(shape, dtype=dtype))
+        with torch.no_grad():
+            write(parameter)
+        return nn.ParameterList([parameter])
+
+    return build
+
+
+def made(make):
+    """A factory of parameters that a function makes as tensors."""
+
+    def build():
+        tensors = make()
+        return nn.ParameterList([nn.Parameter(t) for t in (tensors if isinstance(tensors, tuple) else (tensors,))])
+
+    return build
+
+
+def old_trunc_normal_(tensor, mean, std, low, high):
+    """Truncated normal by quantiles, as PyTorch had it before 2.12 and timm has it."""
+    bounds = (2 * torch.special.ndtr(torch.tensor((b - mean) / std).double()).item() - 1 for b in (low, high))
+    return tensor.uniform_(*bounds).erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=low, max=high)
+
+
+def row_by_row(tensor):
+    for row in tensor:
+        row.normal_(std=0.5)
+
+
+def thirds(tensor):
+    for third, std in zip(tensor.chunk(3), (1.0, 0.5, 0.25), strict=True):
+        third.normal_(std=std)
+
+
+def orthogonal_thirds(tensor):
+    for third in tensor.chunk(3):
+        nn.init.orthogonal_(third)
+
+
+def twice(tensor):
+    nn.init.zeros_(nn.init.normal_(nn.init.kaiming_uniform_(tensor), std=0.3)[2])
+
+
+TRUNCATED = "TruncatedNormal(std=0.0175925132206847"  # 0.02 times 0.8796; the bounds are those by default
+WRITTEN = {
+    "normal": ((6, 4), lambda w: w.normal_(0.5, 2.0), "Normal(std=2.0, mean=0.5)"),
+    "named arguments": ((6, 4), lambda w: w.normal_(std=2.0), "Normal(std=2.0)"),
+    "of no spread": ((6, 4), lambda w: w.normal_(0.5, 0.0), "Constant(value=0.5)"),
+    "uniform": ((6, 4), lambda w: w.uniform_(-1, 3), "Uniform(bound=2.0, mean=1.0)"),
+    "the last of three, but for a row": ((6, 4), twice, "ZeroRow(base=Normal(std=0.3), row=2)"),
+    "scaled": ((6, 4), lambda w: w.normal_().mul_(0.02).add_(1).neg_(), "Normal(std=0.02, mean=-1.0)"),
+    "scaled by a tensor": ((6, 4), lambda w: w.normal_().div_(torch.tensor(4.0)), "Normal(std=0.25)"),
+    "transposed": ((6, 4), lambda w: w.t().normal_(), "Normal(std=1.0)"),
+    "through .data": ((6, 4), lambda w: w.data.copy_(torch.randn(6, 4) * 3), "Normal(std=3.0)"),
+    "row by row": ((6, 4), row_by_row, "Normal(std=0.5)"),
+    "rows that are multiples": (
+        (6, 4),
+        thirds,
+        "Weighted(base=Normal(std=1.0), factors=(1.0, 0.5, 0.25), lengths=(2.0, 2.0, 2.0))",
+    ),
+    "orthogonal": ((6, 4), lambda w: nn.init.orthogonal_(w, 1.5), "Orthogonal(gain=1.5)"),
+    "orthogonal and wide": ((4, 2, 3), nn.init.orthogonal_, "Orthogonal(gain=1.0)"),
+    "orthogonal in parts": ((6, 4), orthogonal_thirds, "Orthogonal(gain=1.0)"),
+    "truncated": ((6, 4), lambda w: nn.init.trunc_normal_(w, std=0.02, a=-0.04, b=0.04), TRUNCATED),
+    "truncated far out": ((6, 4), lambda w: nn.init.trunc_normal_(w, std=0.02), "Normal(std=0.02)"),
+    "truncated by quantiles": ((6, 4), lambda w: old_trunc_normal_(w, 0.0, 0.02, -0.04, 0.04), TRUNCATED),
+    "clamped": (
+        (6, 4),
+        lambda w: w.normal_().clamp_(-1, 1),
+        "Formula(base=Normal(std=1.0), of='clamp(x, -1, 1)')",
+    ),
+    "two formulas of one draw": (
+        (6, 4),
+        lambda w: w.copy_((u := torch.rand(6, 4).exp()) + u.log()),
+        "Formula(base=Uniform(bound=0.5, mean=0.5), of='(exp(x) + log(exp(x)))')",
+    ),
+    "large zeros": ((512, 512), nn.init.zeros_, "zeros"),
+    "large zeros, drawn but for a row": (
+        (512, 512),
+        lambda w: w.zero_()[1:].normal_(),
+        "ZeroRow(base=Normal(std=1.0))",
+    ),
+    "one value": ((6,), lambda w: w.fill_(0.1), "Constant(value=0.1)"),
+    "one value in double": ((6,), lambda w: w.fill_(0.1), "keep"),
+    "values": ((6,), lambda w: w.copy_(torch.arange(6.0)), "keep"),
+    "one number": ((), lambda w: w.fill_(2.6592), "Constant(value=2.6592)"),
+}
+DTYPES = {"one value in double": torch.float64}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_law_is_told_and_is_that_of_the_factory_run_for_real(case):
+    shape, write, expected = WRITTEN[case]
+    factory = written(shape, write, DTYPES.get(case))
+    assert schemes(factory)["0"].startswith(expected)
+    assert real_starts.disagreements(factory) == {}
+
+
+def test_sparse_columns_have_as_many_zeros_as_the_factory_writes():
+    factory = written((40, 3), lambda w: nn.init.sparse_(w, 0.3, std=0.1))
+    (row,) = xn.record(factory).plan.rows
+    assert row.scheme == "Sparse(sparsity=0.3, std=0.1)"
+    drawn = from_text(row.scheme).sample(row.layout, xn.Key(0, "0"))
+    assert (drawn == 0).sum(dim=0).tolist() == [12] * 3 == (factory()[0] == 0).sum(dim=0).tolist()
+    assert (drawn == 0).any(dim=1).sum() > 12
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_laws_are_told_in_any_real_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        recorded = xn.record(lambda: nn.Sequential(nn.Linear(16, 4), nn.LayerNorm(4)))
+    finally:
+        torch.set_default_dtype(before)
+    assert [row.scheme for row in recorded.plan.rows] == ["Uniform(bound=0.25)"] * 2 + ["ones", "zeros"]
+    assert {p.dtype for p in recorded.model.parameters()} == {dtype}
+
+
+def encoder():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.TransformerEncoder(layer, 3)
+
+
+def shared():
+    model = nn.Sequential(nn.Embedding(11, 4, padding_idx=3), nn.Linear(4, 11, bias=False))
+    model[1].weight = model[0].weight
+    return model
+
+
+PLAIN = {
+    "attention": lambda: nn.MultiheadAttention(8, 2, kdim=4, vdim=6),
+    "lstm": lambda: nn.LSTM(4, 6, num_layers=2, bidirectional=True, proj_size=3),
+    "encoder of copies": encoder,
+    "transformer": lambda: nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
+    "convolutions": lambda: nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.ConvTranspose1d(8, 4, 2)),
+    "bilinear": lambda: nn.Sequential(nn.Bilinear(3, 4, 5), nn.EmbeddingBag(7, 3), nn.PReLU(), nn.GroupNorm(1, 3)),
+    "tied embedding with padding": shared,
+    "orthogonal map": lambda: parametrizations.orthogonal(nn.Linear(4, 4), use_trivialization=False),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_module_of_pytorch_is_recorded_as_it_begins(name):
+    assert real_starts.disagreements(PLAIN[name]) == {}
+
+
+def test_layers_that_are_copied_are_drawn_as_copies():
+    found = schemes(encoder)
+    name = "layers.0.linear1.weight"
+    assert found["layers.2.linear1.weight"] == f"Shared(base={found[name]}, name='{name}')"
+
+
+def test_halves_of_one_draw_are_independent():
+    assert schemes(made(lambda: tuple(torch.randn(6, 4).clone().chunk(2)))) == {
+        "0": "Normal(std=1.0)",
+        "1": "Normal(std=1.0)",
+    }
+
+
+def test_what_is_drawn_is_on_meta_and_all_else_has_its_values():
+    class Rotary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+            self.register_buffer("frequencies", 1.0 / 10000 ** (torch.arange(0, 4, 2) / 4), persistent=False)
+            self.mask = torch.ones(1024, 1024).tril()
+            self.large = torch.zeros(512, 512)
+
+    model, plan = xn.record(Rotary)
+    assert [name for name, p in model.named_parameters() if p.is_meta] == ["map.weight", "map.bias"]
+    assert plan.counts == {"assign": 4, "keep": 0, "tied": 0}
+    assert model.frequencies.tolist() == pytest.approx([1.0, 0.01])
+    assert model.mask.sum() == 1024 * 1025 / 2
+    assert model.norm.running_var.tolist() == [1.0] * 4
+    assert not model.large.any()
+
+
+def test_parameters_stay_the_objects_that_the_model_knows():
+    class Holding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(4, 4)
+            self.held = [self.map.weight]
+            self.map.weight.no_decay = True
+            self.map.bias.requires_grad_(False)
+
+    model, plan = xn.record(Holding)
+    assert model.held[0] is model.map.weight
+    assert (model.map.weight.is_meta, model.map.weight.no_decay) == (True, True)
+    assert plan.by_name["map.bias"].frozen
+    recurrent, _ = xn.record(lambda: nn.LSTM(4, 4))
+    assert recurrent._flat_weights[0] is recurrent.weight_ih_l0
+
+
+def test_values_under_later_writes_are_those_of_the_factory():
+    def build():
+        index = torch.zeros(300, 300, dtype=torch.long)
+        index[1:, 1:] = torch.arange(299)[:, None]
+        index[0] = 7
+        index[:, 0] = 8
+        model = nn.Linear(2, 2)
+        model.register_buffer("index", index)
+        return model
+
+    assert torch.equal(xn.record(build).model.index, build().index)
+
+
+def test_a_factory_that_builds_on_meta_is_recorded_as_if_it_had_memory():
+    def build():
+        with torch.device("meta"):
+            return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+
+    model, plan = xn.record(build)
+    assert [row.scheme for row in plan.rows] == ["Uniform(bound=0.5)"] * 2 + ["ones", "zeros"]
+    assert model[1].running_var.tolist() == [1.0] * 8
+
+
+def test_what_a_factory_returns_beside_the_model_is_dropped():
+    recorded = xn.record(lambda: (nn.Linear(4, 2), torch.randn(3, 4)))
+    assert list(recorded) == [recorded.model, recorded.plan]
+
+
+def test_no_random_state_is_read_or_advanced():
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    xn.record(lambda: nn.Transformer(8, 2, 1, 1, 16, batch_first=True))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]  # noqa: NPY002
+    one = to_json(xn.record(encoder).plan)
+    torch.manual_seed(4)
+    assert to_json(xn.record(encoder).plan) == one
+
+
+def test_values_that_numpy_draws_are_kept_and_the_reason_says_so():
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        rows = xn.record(made(lambda: torch.from_numpy(np.random.randn(3, 4)))).plan.rows  # noqa: NPY002
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    assert rows[0].action == "keep"
+    assert "NumPy" in rows[0].reason
+
+
+def test_a_plan_that_is_applied_has_the_laws_of_the_model():
+    def build():
+        return nn.Sequential(nn.Linear(256, 256), nn.LayerNorm(256))
+
+    plan = xn.record(build).plan
+    xn.apply(plan, model := build(), seed=0)
+    assert model[0].weight.std().item() == pytest.approx(plan.by_name["0.weight"].expected_std, rel=0.02)
+    assert from_text(plan.by_name["0.weight"].scheme).bound == 1 / 16
+
+
+def test_other_threads_draw_while_a_factory_is_recorded():
+    drawn = {}
+
+    def beside():
+        weight = torch.full((64, 64), 9.0)
+        generator = torch.Generator().manual_seed(0)
+        nn.init.trunc_normal_(weight, generator=generator)
+        drawn["max"] = weight.abs().max().item()
+
+    def build():
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join()
+        return nn.Linear(2, 2)
+
+    inner = nn.init._no_grad_trunc_normal_
+    xn.record(build)
+    assert 1.0 < drawn["max"] <= 2.0
+    assert nn.init._no_grad_trunc_normal_ is inner
+
+
+def test_everything_is_put_back_where_a_factory_fails():
+    inner = nn.init._no_grad_trunc_normal_
+
+    def build():
+        raise ZeroDivisionError("of the factory's own")
+
+    with pytest.raises(ZeroDivisionError):
+        xn.record(build)
+    assert nn.init._no_grad_trunc_normal_ is inner
+    assert nn.init.normal_(torch.zeros(64), generator=torch.Generator().manual_seed(0)).any()
+
+
+def reads():
+    layer = nn.Linear(4, 2)
+    return layer if layer.weight.max() > 0 else nn.Linear(4, 3)
+
+
+def reads_unnoticed():
+    layer = nn.Linear(4, 2)
+    try:
+        layer.values = layer.weight.tolist()
+    except ValueError:
+        layer.values = []
+    return layer
+
+
+def buffered():
+    layer = nn.Linear(4, 2)
+    layer.register_buffer("noise", torch.randn(3))
+    layer.extra = {"more": [torch.rand(2)]}
+    return layer
+
+
+def repeated():
+    row = torch.randn(4)
+    return torch.stack([row, row])
+
+
+def overlapping():
+    draw = torch.randn(6, 4)
+    return draw[:4].clone(), draw[2:].clone()
+
+
+def gated(bias):
+    bias.uniform_(-0.5, 0.5)
+    bias[4:8] = 1.0
+
+
+REFUSED = {
+    "values are read": (reads, "reads values that are drawn: '_local_scalar_dense'.*"),
+    "values are read and the error caught": (reads_unnoticed, "reads values that are drawn: 'tolist'"),
+    "a buffer": (buffered, "2 tensors of it cannot be told(.|\n)*noise: (.|\n)*extra: "),
+    "a row repeated": (made(repeated), "0: written by randn"),
+    "parts of one draw that overlap": (made(overlapping), "1: drawn by randn, of entries that 0 holds too"),
+    "laws side by side": (written((16,), gated), "0: written by uniform_"),
+    "norms of a draw": (lambda: parametrizations.weight_norm(nn.Linear(4, 2)), "original0: written by uniform_, norm"),
+    "vectors of a power iteration": (lambda: parametrizations.spectral_norm(nn.Linear(4, 2)), "_u: no parameter"),
+    "a law without scheme": (written((4,), lambda w: w.exponential_()), "0: written by exponential_"),
+    "random signs": (written((4,), lambda w: w.bernoulli_()), "0: written by bernoulli_"),
+    "a mask": (written((4,), lambda w: w.normal_().mul_(torch.arange(4.0))), "0: written by normal_, mul_"),
+    "complex numbers": (lambda: nn.Linear(4, 2, dtype=torch.complex64), "weight: written by uniform_"),
+    "never written": (lambda: nn.ParameterList([nn.Parameter(torch.empty(3))]), "0: never written"),
+    "no shape": (lambda: nn.LazyLinear(3), "has no shape yet"),
+    "no element": (lambda: nn.ParameterList([nn.Parameter(torch.zeros(0, 3))]), "has no element"),
+    "no module": (lambda: 3, "returns int; it must return a module"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_no_plan_can_tell_ends_in_one_error(case):
+    factory, message = REFUSED[case]
+    with pytest.raises(RecordError, match=message):
+        xn.record(factory)
+
+
+def test_an_error_names_the_line_of_the_factory():
+    with pytest.raises(RecordError, match=r"in reads, test_record.py:\d+: return layer if layer.weight.max"):
+        xn.record(reads)
+
+
+def test_a_model_that_would_fill_the_memory_is_recorded_in_a_moment():
+    def build():
+        layers = [nn.TransformerEncoderLayer(8192, 64, 32768, batch_first=True) for _ in range(4)]
+        return nn.ModuleList([*layers, copy.deepcopy(layers[0]), nn.Embedding(100_000, 8192, padding_idx=1)])
+
+    began = time.process_time()
+    model, plan = xn.record(build)
+    assert time.process_time() - began < 5.0
+    assert sum(p.numel() for p in model.parameters()) > 4e9
+    assert plan.rows[-1].scheme == "ZeroRow(base=Normal(std=1.0), row=1)"
+
+
+def test_the_oracle_sees_a_wrong_plan():
+    def real():
+        return nn.Linear(64, 64)
+
+    def scaled():
+        layer = nn.Linear(64, 64)
+        if torch.empty(1).device.type == "cpu" and not _is_recorded():
+            layer.weight.data.mul_(1.1)
+        return layer
+
+    assert real_starts.disagreements(real) == {}
+    assert list(real_starts.disagreements(scaled)) == ["weight"]
+
+
+def _is_recorded():
+    return bool(torch.utils._python_dispatch._get_current_dispatch_mode_stack())
