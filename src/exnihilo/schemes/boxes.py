@@ -1,10 +1,12 @@
 """Parts of a draw: what a scheme gives to one box of a tensor, equal bit for bit to that box of the whole."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Box, Key, fill_, values
+from exnihilo.fills import Box, Key, Law, fill_, values
 from exnihilo.fills.fill import require_fillable
 from exnihilo.layouts import Layout
 from exnihilo.schemes.noisy import Noisy
@@ -85,12 +87,21 @@ def fill_box_(tensor: Tensor, scheme: Scheme, layout: Layout, key: Key, box: Box
         InvalidValueError: As ``fills.fill_`` does; nothing was written.
     """
     _require_box_of(layout, box)
-    if isinstance(scheme, Elementwise):
-        fill_(tensor, scheme.law(layout), key, box)
-    else:
-        require_fillable(tensor, box)
-        with torch.no_grad():
-            tensor.copy_(sample_box(scheme, layout, key, box))
+    require_fillable(tensor, box)
+    match scheme:
+        case Elementwise():
+            fill_(tensor, scheme.law(layout), key, box)
+        case ZeroRow(base=base, row=row) if is_local(base):
+            scheme.require_row(layout)
+            fill_box_(tensor, base, layout, key, box)
+            if 0 <= row - box.offsets[0] < box.sizes[0]:
+                fill_(tensor[row - box.offsets[0]], Law.constant(0.0), key)
+        case Sliced(base=base, runs=runs) if runs and is_local(base):
+            for begin, length, *own in _runs(scheme, layout, key, box):
+                fill_box_(tensor.narrow(out_dim(layout), begin, length), base, *own)
+        case _:
+            with torch.no_grad():
+                tensor.copy_(sample_box(scheme, layout, key, box))
 
 
 def _require_box_of(layout: Layout, box: Box) -> None:
@@ -107,19 +118,22 @@ def _cut(along: Tensor, box: Box) -> tuple[slice, ...]:
 
 
 def _sliced(scheme: Sliced, layout: Layout, key: Key, box: Box) -> Tensor:
-    """Each run of units by its part's own draw, as far as it lies in the box."""
+    out = torch.empty(box.sizes, dtype=torch.float32, device="cpu")
+    for begin, length, *own in _runs(scheme, layout, key, box):
+        out.narrow(out_dim(layout), begin, length).copy_(sample_box(scheme.base, *own))
+    return out
+
+
+def _runs(scheme: Sliced, layout: Layout, key: Key, box: Box) -> Iterator[tuple[int, int, Layout, Key, Box]]:
+    """Each run of units as far as it lies in the box: where in the box, how long, and what its part's draw takes."""
     dim = out_dim(layout)
     first, last = box.offsets[dim], box.offsets[dim] + box.sizes[dim]
     num_units = scheme.counts(layout.shape[dim])
-    out = torch.empty(box.sizes, dtype=torch.float32, device="cpu")
     for run in scheme.placed(layout.shape[dim], range(first, last)):
         begin, end = max(first, run.start), min(last, run.start + run.length)
         if begin < end:
             own = part_layout(layout, num_units[run.part])
             offsets, sizes = list(box.offsets), list(box.sizes)
             offsets[dim], sizes[dim] = run.part_start + begin - run.start, end - begin
-            drawn = sample_box(
-                scheme.base, own, key.derive(f"part {run.part}"), Box(own.shape, tuple(offsets), tuple(sizes))
-            )
-            out.narrow(dim, begin - first, end - begin).copy_(drawn)
-    return out
+            part = Box(own.shape, tuple(offsets), tuple(sizes))
+            yield begin - first, end - begin, own, key.derive(f"part {run.part}"), part

@@ -4,6 +4,7 @@ The grammar is a name and named options, whose values are literals, words or aga
 """
 
 import ast
+import functools
 import inspect
 import math
 import re
@@ -46,6 +47,11 @@ def from_text(text: str) -> Scheme:
         >>> from_text("Noisy(base=zeros, std=0.01)")
         Noisy(base=Zeros(), std=0.01)
     """
+    return _from_text(text)
+
+
+@functools.lru_cache(maxsize=1024)  # the rows of a plan spell few schemes, many times
+def _from_text(text: str) -> Scheme:
     return built(text, "scheme", _BUILDERS, shown=[*SCHEMES, *ALIASES], example="normal(std=0.02)")
 
 

@@ -70,6 +70,7 @@ class ZeroRow:
 
     def require_row(self, layout: Layout) -> None:
         """Raise LayoutError where the tensor has no such row."""
+        """Raise LayoutError where the tensor has no such row."""
         if not layout.shape or not 0 <= self.row < layout.shape[0]:
             raise LayoutError(
                 f"ZeroRow has row {self.row}, and a {layout.kind} layout of shape {layout.shape} has no such row.",
