@@ -62,7 +62,8 @@ def is_update(node):
     return isinstance(node, ast.AugAssign | ast.AnnAssign)
 
 
-OTHERS = [name for name in imports.modules() if name not in WRITERS and imports.room(name) not in OWN_TENSORS | GIVEN_TENSORS]
+ELSEWHERE = OWN_TENSORS | GIVEN_TENSORS
+OTHERS = [name for name in imports.modules() if name not in WRITERS and imports.room(name) not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("module", OTHERS)

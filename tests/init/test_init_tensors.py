@@ -188,6 +188,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_a_sharded_tensor_holds_its_part_of_the_whole_draw_on_every_rank(tmp_path: Any) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     ranks = [
