@@ -5,6 +5,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,3 +286,17 @@ def test_a_truncated_normal_far_from_its_mean_needs_no_warning_since_it_is_exact
     assert tensor.double().mean().item() == pytest.approx(math.exp(-12.5) / math.sqrt(2 * math.pi) / tail, abs=0.005)
     with pytest.warns(UserWarning, match="more than 2 std"), torch.random.fork_rng():
         THEIRS.trunc_normal_(torch.empty(3), mean=0.0, std=1.0, a=5.0, b=7.0)
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "init.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert examples
+    for example in examples:
+        with torch.random.fork_rng():
+            exec(example, {})
+
+
+def test_the_page_names_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "init.md").read_text()
+    assert [name for name in OURS.__all__ if name.endswith("_") and f"`{name}(" not in page] == []
