@@ -12,6 +12,7 @@ import typing as _typing
 from exnihilo.version import __version__
 
 if _typing.TYPE_CHECKING:
+    import exnihilo.init as init
     from exnihilo.checks.check import check
     from exnihilo.checks.fix import fix
     from exnihilo.checks.records import Diagnosis, Finding
@@ -40,12 +41,12 @@ if _typing.TYPE_CHECKING:
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network"]
-__all__ += ["Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
-__all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays"]
-__all__ += ["from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan"]
-__all__ += ["Recorded", "materialize", "profile_branches", "read", "recipes", "record", "scheme_named", "study"]
-__all__ += ["survived", "xavier_normal"]
+__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network", "Optimizer"]
+__all__ += ["Outcome", "Plan", "Recorded", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
+__all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
+__all__ += ["fuse", "gain", "he_normal", "init", "initialize", "lecun_normal", "materialize", "mup", "param_groups"]
+__all__ += ["plan", "profile_branches", "read", "recipes", "record", "scheme_named", "study", "survived"]
+__all__ += ["xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
@@ -66,6 +67,8 @@ _homes |= {"probes.profile": ("profile_branches",), "plans.record": ("Recorded",
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name == "init":
+        return _importlib.import_module("exnihilo.init")
     for home, names in _homes.items():
         if name in names:
             return getattr(_importlib.import_module(f"exnihilo.{home}"), name)

@@ -3,6 +3,8 @@
     ExnihiloError
     ├── UnknownNameError      a scheme, activation, claim ... that does not exist   (also ValueError)
     ├── InvalidValueError     a value outside its range, or options that clash       (also ValueError)
+    │   └── DrawError         numbers that no law has, where torch raises it too     (also RuntimeError)
+    │       └── DtypeError    a dtype that a law does not cover                      (also NotImplementedError)
     ├── LayoutError           a tensor that lacks the dims a scheme needs            (also ValueError)
     ├── ReadError             a model that cannot be read                            (also RuntimeError)
     ├── StructureFileError    a file that holds no structure                         (also ValueError)
@@ -98,6 +100,16 @@ class InvalidValueError(ExnihiloError, ValueError):
     """A value outside its range, or options that do not go together."""
 
     code = "invalid-value"
+
+
+class DrawError(InvalidValueError, RuntimeError):
+    """Numbers that no law has, given to a function of ``exnihilo.init``; torch.nn.init raises RuntimeError for them."""
+
+    code = "draw"
+
+
+class DtypeError(DrawError, NotImplementedError):
+    """A dtype that a law does not cover, such as integers for a normal one."""
 
 
 class LayoutError(ExnihiloError, ValueError):

@@ -1,4 +1,8 @@
-"""No line of the package reads or writes a global random state: every draw takes a key or a generator."""
+"""No line of the package reads or writes a global random state: every draw takes a key or a generator.
+
+One line hands on the generator of its caller, who may have given none: exnihilo.init draws its seeds as torch.nn.init
+draws its numbers.
+"""
 
 import ast
 

@@ -8,6 +8,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.graph import increment_version
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import backends, reference
@@ -17,6 +18,9 @@ from exnihilo.fills.laws import Kind, Law
 
 # The compiled kernel's numbers for dtypes.
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+# Tensors whose memory is their own, and no wrapper's.
+OWN_MEMORY = frozenset({Tensor, nn.Parameter, nn.Buffer})
 
 # A thread takes some 50 microseconds to start; this many elements take two to five times that.
 _SHARE = 2**18
@@ -51,6 +55,9 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
         >>> torch.equal(lower, whole[2:])
         True
     """
+    if box is None and (kernel := small_kernel(tensor, law)) is not None:
+        fill_small_(kernel, tensor, law, key.word)
+        return tensor
     require_fillable(tensor, box)
     if tensor.is_meta or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
         return tensor
@@ -63,7 +70,7 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
         _copy_in(tensor, law, key, box)
     elif device == "cpu" and (kernel := backends.compiled()) is not None:
         _fill_by_kernel(kernel, tensor, law, key, box)
-        torch.autograd.graph.increment_version(tensor)
+        increment_version(tensor)
     elif device == "cuda" and (triton := backends.triton_fills()) is not None:
         triton.fill_(tensor.detach(), law, key, box)
     elif device in ("cpu", "cuda", "xpu"):
@@ -71,6 +78,26 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
     else:
         _copy_in(tensor, law, key, box)  # such as MPS, which has no float64 for the reference's square roots
     return tensor
+
+
+def small_kernel(tensor: Tensor, law: Law) -> ModuleType | None:
+    """What ``fill_small_`` calls for the most usual tensor, of no more than one thread's elements; None for others."""
+    is_small = (
+        type(tensor) in OWN_MEMORY
+        and tensor.is_cpu
+        and tensor.dtype in DTYPES
+        and tensor.is_contiguous()
+        and 0 < tensor.numel() < 2 * _SHARE
+        and law.kind is not Kind.CONSTANT
+        and not tensor.is_neg()
+    )
+    return backends.compiled() if is_small else None
+
+
+def fill_small_(kernel: ModuleType, tensor: Tensor, law: Law, word: int) -> None:
+    """``fill_`` where each step counts beside 256 elements; ``word`` is the key's."""
+    kernel.fill(law.kind, DTYPES[tensor.dtype], word, law.parameters, tensor.data_ptr(), 0, tensor.numel())
+    increment_version(tensor)
 
 
 def values(law: Law, key: Key, box: Box) -> Tensor:
@@ -85,7 +112,7 @@ def values(law: Law, key: Key, box: Box) -> Tensor:
 
 def _is_plain(tensor: Tensor) -> bool:
     """Its memory is its own and holds its values as they are: no wrapper, no lazy negation."""
-    return type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and not tensor.is_neg()
+    return type(tensor) in OWN_MEMORY and not tensor.is_neg()
 
 
 def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:

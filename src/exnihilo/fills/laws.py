@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills.polynomials import CENTER_REACH
 
@@ -118,7 +120,7 @@ class Law:
         """
         _require_location_and_scale("Law.truncated_normal", mean, std)
         _require_bounds(lower, upper)
-        ends = _single(mean + std * lower), _single(mean + std * upper)
+        ends = _inside(mean + std * lower, mean + std * upper)
         if std == 0.0:
             return cls.constant(mean)
         if lower <= -NORMAL_REACH and upper >= NORMAL_REACH:
@@ -178,6 +180,16 @@ def tail(z: float) -> float:
         0.5
     """
     return math.erfc(z / math.sqrt(2.0)) / 2.0
+
+
+def _inside(low: float, high: float) -> tuple[float, float]:
+    """The first and the last float32 of an interval, so that no value lies outside; where it has none, the nearest."""
+    first, last = _single(low), _single(high)
+    if first < low:
+        first = float(np.nextafter(np.float32(first), np.float32(math.inf)))
+    if last > high:
+        last = float(np.nextafter(np.float32(last), np.float32(-math.inf)))
+    return (first, last) if first <= last else (_single(low), _single(high))
 
 
 def _single(value: float) -> float:
