@@ -32,17 +32,22 @@ if _typing.TYPE_CHECKING:
     from exnihilo.probes.identity import certify
     from exnihilo.probes.profile import profile_branches
     from exnihilo.probes.records import Certificate
+    from exnihilo.provenance.fingerprint import fingerprint
+    from exnihilo.provenance.manifest import manifest
+    from exnihilo.provenance.rebuild import rebuild
+    from exnihilo.provenance.records import Fingerprint, Manifest, Rebuilt
     from exnihilo.recipes.mup import mup
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network"]
-__all__ += ["Optimizer", "Outcome", "Plan", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
-__all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays"]
-__all__ += ["from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "mup", "param_groups", "plan"]
-__all__ += ["profile_branches", "read", "recipes", "scheme_named", "study", "survived", "xavier_normal"]
+__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Fingerprint", "Key", "Layout", "Manifest", "Model"]
+__all__ += ["Network", "Optimizer", "Outcome", "Plan", "Rebuilt", "Role", "Run", "RunRecord", "Start", "Structure"]
+__all__ += ["Study", "Task", "Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fingerprint"]
+__all__ += ["fix", "from_arrays", "from_file", "fuse", "gain", "he_normal", "initialize", "lecun_normal", "manifest"]
+__all__ += ["mup", "param_groups", "plan", "profile_branches", "read", "rebuild", "recipes", "scheme_named", "study"]
+__all__ += ["survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
 _homes: dict[str, tuple[str, ...]] = {
@@ -58,7 +63,9 @@ _homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records":
 _homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
 _homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
 _homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
-_homes |= {"probes.profile": ("profile_branches",)}
+_homes |= {"probes.profile": ("profile_branches",), "provenance.fingerprint": ("fingerprint",)}
+_homes |= {"provenance.manifest": ("manifest",), "provenance.rebuild": ("rebuild",)}
+_homes |= {"provenance.records": ("Fingerprint", "Manifest", "Rebuilt")}
 
 
 def __getattr__(name: str) -> _typing.Any:
