@@ -24,8 +24,8 @@ def test_it_holds_all_that_the_start_follows_from():
 
 
 def test_it_reads_back_equal(tmp_path):
-    save(MANIFEST, tmp_path / "m.json")
-    assert load(tmp_path / "m.json") == MANIFEST
+    MANIFEST.save(tmp_path / "m.json")
+    assert xn.Manifest.load(tmp_path / "m.json") == MANIFEST
     assert load(str(tmp_path / "m.json")).plan.id == MANIFEST.plan.id
 
 

@@ -13,7 +13,7 @@ from exnihilo.plans import files as plan_files
 from exnihilo.plans.records import PLAN_VERSION
 from exnihilo.provenance.records import FINGERPRINT_VERSION, MANIFEST_VERSION, Manifest
 
-_FIX = "exnihilo.provenance.files.save(exnihilo.manifest(model, plan, seed), 'manifest.json')"
+_FIX = "exnihilo.manifest(model, plan, seed).save('manifest.json')"
 # The entry of a safetensors header that holds the manifest, and the longest header that the format allows.
 METADATA = "exnihilo"
 _LONGEST_HEADER = 100_000_000

@@ -98,7 +98,7 @@ def _named(model: nn.Module) -> Iterator[tuple[_Kind, str, Tensor]]:
 
 
 def _require_whole(model: nn.Module) -> None:
-    """Refuse what holds slices of parameters that pass for parameters; told by its name, since its import takes long."""
+    """Refuse a wrapper whose slices pass for parameters; told by its name, since importing it takes long."""
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise InvalidValueError(
             "FullyShardedDataParallel holds slices of the parameters, from which none can be told.",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from exnihilo.plans.records import Plan
@@ -109,6 +110,19 @@ class Manifest:
         from exnihilo.provenance.files import metadata  # the records stand below what writes them
 
         return metadata(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file as JSON, as ``provenance.files.save`` does."""
+        from exnihilo.provenance.files import save  # as above
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Manifest":
+        """The manifest in a file of JSON or safetensors, as ``provenance.files.load`` finds it."""
+        from exnihilo.provenance.files import load  # as above
+
+        return load(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
