@@ -100,6 +100,13 @@ def test_the_order_of_the_modules_is_no_part_of_it():
     assert (one, str(one), one.differing(other)) == (other, str(other), ())
 
 
+def test_neither_is_the_order_of_tied_names():
+    one, other = Other(["a", "b"]), Other(["b", "a"])
+    one.a.weight, other.b.weight = one.b.weight, other.a.weight
+    assert xn.fingerprint(one) == xn.fingerprint(other)
+    assert xn.fingerprint(other).by_name["b.weight"].names == ("a.weight", "b.weight")
+
+
 def test_gradients_and_requires_grad_are_no_part_of_it(model):
     before = xn.fingerprint(model)
     model.up.weight.grad = torch.ones(8, 8)

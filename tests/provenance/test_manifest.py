@@ -10,6 +10,7 @@ from started import TOKENS, Net, build, edited, started
 import exnihilo as xn
 from exnihilo.errors import InvalidValueError, ManifestError, OutputError, StalePlanError
 from exnihilo.fills import FILLS_VERSION
+from exnihilo.provenance import files
 from exnihilo.provenance.files import from_json, load, save, to_json
 from exnihilo.version import __version__
 
@@ -47,9 +48,16 @@ def test_it_is_saved_in_the_header_of_safetensors_beside_other_metadata(tmp_path
 
 
 def test_a_header_is_read_without_the_package(tmp_path):
-    header = json.dumps({"__metadata__": MANIFEST.metadata}).encode()
-    (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    (tmp_path / "w.safetensors").write_bytes(raw(json.dumps({"__metadata__": MANIFEST.metadata}).encode()))
     assert load(tmp_path / "w.safetensors") == MANIFEST
+
+
+def test_a_header_longer_than_the_format_allows_is_not_read(tmp_path, monkeypatch):
+    header = json.dumps({"__metadata__": MANIFEST.metadata}).encode()
+    (tmp_path / "w.safetensors").write_bytes(raw(header))
+    monkeypatch.setattr(files, "_LONGEST_HEADER", len(header) - 1)
+    with pytest.raises(ManifestError, match="it is no safetensors file"):
+        load(tmp_path / "w.safetensors")
 
 
 def raw(header):

@@ -253,6 +253,8 @@ def test_another_platform_is_said_where_written_values_differ():
     there = dataclasses.replace(manifest, seed=4, platform="Plan9 mips DEFAULT")
     assert "Plan9 mips DEFAULT; rebuilt with torch" in str(xn.rebuild(there, build))
     assert "Plan9" not in str(xn.rebuild(dataclasses.replace(there, seed=3), build))
+    here = str(xn.rebuild(dataclasses.replace(manifest, seed=4), build))
+    assert "differ" in here and "Recorded with" not in here
 
 
 def test_the_module_itself_is_left_as_it_was_by_its_fingerprint():
