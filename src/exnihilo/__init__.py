@@ -35,35 +35,38 @@ if _typing.TYPE_CHECKING:
     from exnihilo.probes.identity import certify
     from exnihilo.probes.profile import profile_branches
     from exnihilo.probes.records import Certificate
+    from exnihilo.provenance.fingerprint import fingerprint
+    from exnihilo.provenance.manifest import manifest
+    from exnihilo.provenance.rebuild import rebuild
+    from exnihilo.provenance.records import Fingerprint, Manifest, Rebuilt
     from exnihilo.recipes.mup import mup
     from exnihilo.recipes.named import recipes
     from exnihilo.schemes import gain, he_normal, lecun_normal, scheme_named, xavier_normal
     from exnihilo.structure.reader import read
     from exnihilo.structure.records import Role, Structure
 
-__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Key", "Layout", "Model", "Network", "Optimizer"]
-__all__ += ["Outcome", "Plan", "Recorded", "Role", "Run", "RunRecord", "Start", "Structure", "Study", "Task"]
-__all__ += ["Verdict", "__version__", "apply", "attach", "certify", "check", "diff", "fix", "from_arrays", "from_file"]
-__all__ += ["fuse", "gain", "he_normal", "init", "initialize", "lecun_normal", "materialize", "mup", "param_groups"]
-__all__ += ["plan", "profile_branches", "read", "recipes", "record", "scheme_named", "study", "survived"]
-__all__ += ["xavier_normal"]
+__all__ = ["Applied", "Certificate", "Diagnosis", "Finding", "Fingerprint", "Key", "Layout", "Manifest", "Model"]
+__all__ += ["Network", "Optimizer", "Outcome", "Plan", "Rebuilt", "Recorded", "Role", "Run", "RunRecord", "Start"]
+__all__ += ["Structure", "Study", "Task", "Verdict", "__version__", "apply", "attach", "certify", "check", "diff"]
+__all__ += ["fingerprint", "fix", "from_arrays", "from_file", "fuse", "gain", "he_normal", "init", "initialize"]
+__all__ += ["lecun_normal", "manifest", "materialize", "mup", "param_groups", "plan", "profile_branches", "read"]
+__all__ += ["rebuild", "recipes", "record", "scheme_named", "study", "survived", "xavier_normal"]
 
 # Where each name lives; imported on first use, since the records and the report need no torch.
-_homes: dict[str, tuple[str, ...]] = {
-    "schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal"),
-    "lab.records": ("Model", "Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict"),
-    "lab.tasks": ("Task", "from_arrays", "from_file"),
-}
-_homes |= {"fills": ("Key",), "layouts": ("Layout",), "lab.ask": ("Outcome", "study"), "lab.study": ("Study",)}
-_homes |= {"structure.reader": ("read",), "structure.records": ("Role", "Structure"), "recipes.named": ("recipes",)}
-_homes |= {"plans.make": ("plan",), "plans.diff": ("diff",), "plans.records": ("Applied", "Plan")}
-_homes |= {"plans.apply": ("apply", "initialize"), "plans.survival": ("survived",)}
-_homes |= {"checks.check": ("check",), "checks.fix": ("fix",), "checks.records": ("Diagnosis", "Finding")}
-_homes |= {"plans.materialize": ("materialize",)}
-_homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",)}
-_homes |= {"gates.attach": ("attach",), "gates.fuse": ("fuse",)}
-_homes |= {"probes.identity": ("certify",), "probes.records": ("Certificate",)}
+_homes: dict[str, tuple[str, ...]] = {}
+_homes |= {"schemes": ("gain", "he_normal", "lecun_normal", "scheme_named", "xavier_normal")}
+_homes |= {"lab.records": ("Model", "Network", "Optimizer", "Run", "RunRecord", "Start", "Verdict")}
+_homes |= {"lab.tasks": ("Task", "from_arrays", "from_file"), "fills": ("Key",), "layouts": ("Layout",)}
+_homes |= {"lab.ask": ("Outcome", "study"), "lab.study": ("Study",), "structure.reader": ("read",)}
+_homes |= {"structure.records": ("Role", "Structure"), "recipes.named": ("recipes",), "plans.make": ("plan",)}
+_homes |= {"plans.diff": ("diff",), "plans.records": ("Applied", "Plan"), "plans.apply": ("apply", "initialize")}
+_homes |= {"plans.survival": ("survived",), "checks.check": ("check",), "checks.fix": ("fix",)}
+_homes |= {"checks.records": ("Diagnosis", "Finding"), "plans.materialize": ("materialize",)}
+_homes |= {"plans.groups": ("param_groups",), "recipes.mup": ("mup",), "gates.attach": ("attach",)}
+_homes |= {"gates.fuse": ("fuse",), "probes.identity": ("certify",), "probes.records": ("Certificate",)}
 _homes |= {"probes.profile": ("profile_branches",), "plans.record": ("Recorded", "record")}
+_homes |= {"provenance.fingerprint": ("fingerprint",), "provenance.manifest": ("manifest",)}
+_homes |= {"provenance.rebuild": ("rebuild",), "provenance.records": ("Fingerprint", "Manifest", "Rebuilt")}
 
 
 def __getattr__(name: str) -> _typing.Any:

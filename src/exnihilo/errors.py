@@ -13,6 +13,7 @@
     ├── PlanFileError         a file that holds no plan                               (also ValueError)
     ├── RecordError           a factory whose draws no plan can tell                  (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
+    ├── ManifestError         a file that holds no manifest, or one of other draws    (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
     ├── UntrainableError      a model that was checked, and fails                     (also AssertionError)
@@ -164,6 +165,12 @@ class StalePlanError(ExnihiloError, ValueError):
     """A plan for another model, or for this one as it was before it changed."""
 
     code = "stale-plan"
+
+
+class ManifestError(ExnihiloError, ValueError):
+    """A file or text that holds no manifest, one that contradicts itself, or one of another specification of draws."""
+
+    code = "manifest"
 
 
 class CheckError(ExnihiloError, ValueError):

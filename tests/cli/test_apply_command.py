@@ -130,7 +130,7 @@ def test_safetensors_hold_one_of_tied_tensors_and_load_into_the_model(planned, a
     assert "head.weight is embed.weight: one tensor, in the file once" in out
     with safetensors.safe_open("w.safetensors", "pt") as file:
         header, names = file.metadata(), set(file.keys())
-    assert (header["head.weight"], header["exnihilo.recipe"], header["exnihilo.seed"]) == ("embed.weight", "gpt2", "3")
+    assert header.keys() == {"format", "head.weight", "exnihilo"} and header["head.weight"] == "embed.weight"
     assert "head.weight" not in names and "embed.weight" in names
     model = model_named("net.py:build").model
     load_model(model, "w.safetensors")

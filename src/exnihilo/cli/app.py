@@ -172,15 +172,35 @@ def apply(
     model: Model,
     seed: Annotated[int, typer.Option(help="One seed gives equal bits.")],
     out: Annotated[Path, typer.Option(help="The state dict: weights.safetensors or weights.pt.")],
+    manifest: Annotated[Path | None, typer.Option(help="Save the manifest here, for `exnihilo rebuild`.")] = None,
     sizes: Sizes = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files where there are some.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a model, initialize it as a plan says, and write its state dict to a file."""
     with outcomes_shown():
         from exnihilo.cli.apply import ask_apply  # as above
 
-        ask_apply(plan, model, seed=seed, sizes=sizes or (), out=out, force=force, as_json=as_json)
+        ask_apply(plan, model, seed=seed, sizes=sizes or (), out=out, manifest=manifest, force=force, as_json=as_json)
+
+
+@app.command("rebuild")
+def rebuild(
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="JSON, or a .safetensors file with a manifest in its header.")
+    ],
+    model: Model,
+    sizes: Sizes = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Compare these weights of step 0 too: .safetensors or .pt.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a start can be built again bit for bit, from its manifest. Exits with 1 where something differs."""
+    with outcomes_shown():
+        from exnihilo.cli.rebuild import ask_rebuild  # as above
+
+        ask_rebuild(manifest, model, sizes=sizes or (), checkpoint=checkpoint, as_json=as_json)
 
 
 @app.command("check")

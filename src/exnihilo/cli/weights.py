@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,38 @@ def written(model: nn.Module, path: Path, facts: Mapping[str, str]) -> Mapping[s
     header = {"format": "pt", **facts, **left_out}
     written_whole(path, lambda aside: save_file(tensors, aside, metadata=header))
     return left_out
+
+
+def stored(path: Path) -> Mapping[str, Any]:
+    """The state dict in a file, on the CPU.
+
+    Raises:
+        InvalidValueError: There is no such file, it ends otherwise, or it holds no state dict.
+        MissingExtraError: The format needs a package that is not installed.
+    """
+    if path.suffix not in (SAFETENSORS, PT):
+        raise InvalidValueError(f"'{path}' must end in {SAFETENSORS} or {PT}.", fix=f"weights{SAFETENSORS}")
+    if path.suffix == SAFETENSORS and not is_installed("safetensors"):
+        raise MissingExtraError(
+            f"Reading {path} needs safetensors, which is not installed.", fix="pip install safetensors"
+        )
+    try:
+        if path.suffix == SAFETENSORS:
+            return import_module("safetensors.torch").load_file(path)
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has errors of its own
+        why = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+        raise InvalidValueError(
+            f"{path} cannot be read: {why.splitlines()[0]}", fix="torch.save(model.state_dict(), 'weights.pt')"
+        ) from error
+    if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        keys = f" with {', '.join(map(repr, list(state)[:5]))}" if isinstance(state, Mapping) else ""
+        raise InvalidValueError(
+            f"{path} holds no state dict, but a {type(state).__name__}{keys}.",
+            context=["a state dict has a tensor under each name"],
+            fix="torch.save(model.state_dict(), 'weights.pt')",
+        )
+    return cast("Mapping[str, Any]", state)
 
 
 def unshared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

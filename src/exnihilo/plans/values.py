@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -34,13 +35,38 @@ def described(values: Tensor) -> Description:
     return Description(std=math.sqrt(squares / max(len(flat), 1)), mean=mean, max_abs=max_abs)
 
 
+def distance(first: Tensor, second: Tensor) -> float:
+    """The largest difference between two tensors of one shape, in float64; not a number where one holds none.
+
+    Example:
+        >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5], dtype=torch.bfloat16))
+        0.5
+    """
+    wide = torch.complex128 if first.is_complex() or second.is_complex() else torch.float64
+    pairs = zip(*(values.detach().to("cpu").reshape(-1).split(_CHUNK) for values in (first, second)), strict=True)
+    largest = [(one.to(wide) - other.to(wide)).abs().max() for one, other in pairs if one.numel()]
+    return torch.stack(largest).max().item() if largest else 0.0
+
+
 def digest(values: Tensor) -> str:
     """BLAKE2b of a tensor's bytes in the order of its elements, wherever and however they lie in memory.
+
+    It is hashed in parts of a million entries: where they lie if that is in order on the CPU, else of a copy there.
 
     Example:
         >>> w = torch.arange(6.0).reshape(2, 3)
         >>> digest(w) == digest(w.t().contiguous().t())
         True
     """
-    plain = values.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.blake2b(plain.numpy().data, digest_size=16).hexdigest()
+    found = hashlib.blake2b(digest_size=16)
+    for part in _parts(values.detach()):
+        plain = part.resolve_conj().resolve_neg().to("cpu").contiguous().reshape(-1).view(torch.uint8)
+        found.update(plain.numpy().data)
+    return found.hexdigest()
+
+
+def _parts(values: Tensor) -> Iterable[Tensor]:
+    """Rows of the tensor that together have a million entries, or one row where that has more."""
+    if values.dim() == 0 or values.numel() <= _CHUNK:
+        return [values]
+    return values.split(max(1, _CHUNK * len(values) // values.numel()))

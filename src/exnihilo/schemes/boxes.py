@@ -97,8 +97,8 @@ def fill_box_(tensor: Tensor, scheme: Scheme, layout: Layout, key: Key, box: Box
             if 0 <= row - box.offsets[0] < box.sizes[0]:
                 fill_(tensor[row - box.offsets[0]], Law.constant(0.0), key)
         case Sliced(base=base, runs=runs) if runs and is_local(base):
-            for begin, length, *own in _runs(scheme, layout, key, box):
-                fill_box_(tensor.narrow(out_dim(layout), begin, length), base, *own)
+            for begin, length, own, part_key, part in _runs(scheme, layout, key, box):
+                fill_box_(tensor.narrow(out_dim(layout), begin, length), base, own, part_key, part)
         case _:
             with torch.no_grad():
                 tensor.copy_(sample_box(scheme, layout, key, box))
@@ -119,8 +119,8 @@ def _cut(along: Tensor, box: Box) -> tuple[slice, ...]:
 
 def _sliced(scheme: Sliced, layout: Layout, key: Key, box: Box) -> Tensor:
     out = torch.empty(box.sizes, dtype=torch.float32, device="cpu")
-    for begin, length, *own in _runs(scheme, layout, key, box):
-        out.narrow(out_dim(layout), begin, length).copy_(sample_box(scheme.base, *own))
+    for begin, length, own, part_key, part in _runs(scheme, layout, key, box):
+        out.narrow(out_dim(layout), begin, length).copy_(sample_box(scheme.base, own, part_key, part))
     return out
 
 

@@ -55,6 +55,18 @@ def canonical_modules(model: nn.Module) -> dict[str, nn.Module]:
     return {short.removesuffix("."): module for _, short, module in _modules(model)}
 
 
+def unwrapped(key: str) -> str:
+    """The canonical name of what a state dict has under a key, as far as the key alone tells.
+
+    DataParallel's ``module`` is a name that any module may have, and stays.
+
+    Example:
+        >>> unwrapped("_orig_mod.blocks.0.parametrizations.weight.original")
+        'blocks.0.weight'
+    """
+    return _PARAMETRIZED.sub(_unparametrized, ".".join(part for part in key.split(".") if part not in _WRAPPED))
+
+
 def module_of(parameter: str) -> str:
     """The path of the module that a parameter belongs to, also where its weight is computed from it.
 
