@@ -7,7 +7,7 @@ import pytest
 
 # House limits: a module aims at 350 lines; one over 400 holds two thoughts. A package's front page only re-exports.
 MAX_LINES = 400
-MAX_INIT_LINES = 80
+MAX_INIT_LINES = 90
 
 
 def public_names(source):
