@@ -233,11 +233,14 @@ def mass_below(z: Tensor) -> Tensor:
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(("lower", "upper"), TRUNCATED)
 def test_truncated_normals_have_the_law_between_their_bounds(lower: float, upper: float, n: int) -> None:
-    """A share u that is drawn as u**(1 + effect) is seen from an effect of 16 / sqrt(n) on."""
+    """A share u that is drawn as u**(1 + effect) is seen from an effect of 16 / sqrt(n) on.
+
+    In 64 bins: of 1024, the borders lie closer than float32 tells shares apart at 10 sigma, by 1e-5.
+    """
     law = Law.truncated_normal(lower=lower, upper=upper)
 
     def counted(damage: Damage) -> dict[str, float]:
-        return bin_scores(binned(damage(cut_share(z, lower, upper)) for z in chunks(law, n)))
+        return bin_scores(binned((damage(cut_share(z, lower, upper)) for z in chunks(law, n)), bins=64))
 
     assert all(score < LIMIT for score in counted(same).values())
     assert counted(lambda u: u ** (1 + 16 / math.sqrt(n)))["distance"] > LIMIT

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from exnihilo.fills import Box, Key, Law, fill_, values
+from exnihilo.fills import Box, Key, Law, bits, fill_, values
 from exnihilo.fills.fill import DTYPES
 from exnihilo.fills.laws import Kind
 
@@ -49,6 +49,18 @@ def test_every_instruction_set_equals_the_reference_on_millions_of_words(law: st
             expected = elements(LAWS[law], start, 2**22, Key(9, "millions"))
         with backend(level):
             assert same_bits(elements(LAWS[law], start, 2**22, Key(9, "millions")), expected)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_word_at_the_split_is_on_the_upper_side_everywhere(level: str) -> None:
+    """A split has 24 bits: only a word whose last 8 are zero can be one, such as the first of these."""
+    word = bits(KEY, 4096).astype(object)
+    at = next(index for index, value in enumerate(word) if value % 256 == 0)
+    law = Law(Kind.TRUNCATED_TAILS, (*LAWS["tails"].parameters[:-1], float(word[at])))
+    with backend("reference"):
+        expected = elements(law, at, 1)
+    with backend(level):
+        assert same_bits(elements(law, at, 1), expected)
 
 
 def test_no_law_gives_a_nan_and_all_but_one_are_finite() -> None:

@@ -99,14 +99,19 @@ def test_memory_outlives_a_fill_that_is_interrupted(arranged: str, monkeypatch: 
     monkeypatch.setattr(backends, "compiled", lambda: kernel)
     tensor = torch.empty(2**20) if arranged == "flat" else torch.empty(2**10, 2**10).t()
     memory = weakref.ref(tensor)
-    before = threading.active_count()
+    others = set(threading.enumerate())
     with threads(3), pytest.raises(KeyboardInterrupt):
         fill_(tensor, Law.normal(), KEY)
     del tensor
     gc.collect()
-    assert threading.active_count() == before + 2
+    writing = set(threading.enumerate()) - others
+    assert len(writing) == 2
     assert memory() is not None
     kernel.may_end.set()
+    for thread in writing:
+        thread.join()
+    gc.collect()
+    assert memory() is None
 
 
 # --- autograd ---------------------------------------------------------------------------------------------------------
