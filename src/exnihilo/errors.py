@@ -10,6 +10,7 @@
     ├── UnassignedError       a parameter that no rule of a recipe covers             (also ValueError)
     ├── PlanFileError         a file that holds no plan                               (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
+    ├── ShardError            a shard that its placements do not explain              (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
     ├── UntrainableError      a model that was checked, and fails                     (also AssertionError)
@@ -145,6 +146,12 @@ class StalePlanError(ExnihiloError, ValueError):
     """A plan for another model, or for this one as it was before it changed."""
 
     code = "stale-plan"
+
+
+class ShardError(ExnihiloError, ValueError):
+    """A sharded tensor that cannot be written: its placements do not say what a rank holds, or another rank failed."""
+
+    code = "shard"
 
 
 class CheckError(ExnihiloError, ValueError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError, StalePlanError
 from exnihilo.plans.records import Row
@@ -65,7 +65,7 @@ def _extent(parameter: nn.Parameter) -> int:
     return 1 + sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
 
 
-def dtype_name(parameter: nn.Parameter) -> str:
+def dtype_name(parameter: Tensor) -> str:
     """Such as ``"float32"``."""
     return str(parameter.dtype).removeprefix("torch.")
 
