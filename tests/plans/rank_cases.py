@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.distributed.tensor.placement_types import _StridedShard
@@ -218,6 +218,21 @@ def flat_shards(world):
         assert same_bits(torch.cat(parts)[:84].reshape(14, 6), alone(text, layout, key, torch.float32)), text
 
 
+def the_first_fsdp(world):
+    """FullyShardedDataParallel lays parameters end to end and cuts the whole: each rank writes what it has of each."""
+    model = FullyShardedDataParallel(Transformer(), device_id=torch.device("cpu"), use_orig_params=True)
+    plan, single = planned("gpt2"), Transformer()
+    xn.apply(plan, single, seed=5)
+    flat = model._handle.flat_param
+    for name, mine, cut in zip(flat._fqns, flat._params, flat._shard_param_infos, strict=True):
+        if cut.in_shard:
+            row = plan.by_name[name]
+            writing.fill_flat_(mine, from_text(row.scheme), row.layout, Key(5, name), cut.intra_param_start_idx)
+    with FullyShardedDataParallel.summon_full_params(model, writeback=False):
+        for name, parameter in model.module.named_parameters():
+            assert same_bits(parameter, single.get_parameter(name)), name
+
+
 def local_schemes_wait_for_nobody(world):
     """The first rank has written all its shards before any other begins."""
     mesh = init_device_mesh("cpu", (2, world // 2))
@@ -345,6 +360,7 @@ def from_meta(world):
 
 
 def refuses(kind, words, act):
+    """``act()`` raises such an error, which says so."""
     try:
         act()
     except kind as error:
@@ -399,16 +415,18 @@ def one_rank_fails_half_way(world):
 
 
 def the_owner_fails(world):
-    """What one rank draws for all cannot be drawn: every rank raises, and puts its old values back."""
+    """What one rank draws for all cannot be drawn there: every rank raises, and puts its old values back."""
     model, plan = by_fsdp(world), planned()
     before, sample = held(model), schemes.Orthogonal.sample
 
     def failing(scheme, layout, key):
         raise RuntimeError("no factorization")
 
-    schemes.Orthogonal.sample = failing
+    if dist.get_rank() == 1:
+        schemes.Orthogonal.sample = failing
+    kind, words = (RuntimeError, "no factorization") if dist.get_rank() == 1 else (ShardError, "Another rank")
     try:
-        refuses((RuntimeError, ShardError), "", lambda: xn.apply(plan, model, seed=0))
+        refuses(kind, words, lambda: xn.apply(plan, model, seed=0))
     finally:
         schemes.Orthogonal.sample = sample
     require_untouched(model, before)
@@ -482,6 +500,7 @@ CASES |= {
         float64_shards,
         many_owners,
         flat_shards,
+        the_first_fsdp,
         local_schemes_wait_for_nobody,
         fsdp,
         fsdp_of_replicas,
