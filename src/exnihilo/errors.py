@@ -14,6 +14,7 @@
     ├── RecordError           a factory whose draws no plan can tell                  (also ValueError)
     ├── StalePlanError        a plan for another model, or for this one as it was     (also ValueError)
     ├── ManifestError         a file that holds no manifest, or one of other draws    (also ValueError)
+    ├── ShardError            a shard that its placements do not explain              (also ValueError)
     ├── CheckError            a model, batch or loss that cannot be checked           (also ValueError)
     ├── DiagnosisFileError    a file that holds no diagnosis                          (also ValueError)
     ├── UntrainableError      a model that was checked, and fails                     (also AssertionError)
@@ -171,6 +172,12 @@ class ManifestError(ExnihiloError, ValueError):
     """A file or text that holds no manifest, one that contradicts itself, or one of another specification of draws."""
 
     code = "manifest"
+
+
+class ShardError(ExnihiloError, ValueError):
+    """A sharded tensor that cannot be written: its placements do not say what a rank holds, or another rank failed."""
+
+    code = "shard"
 
 
 class CheckError(ExnihiloError, ValueError):

@@ -270,21 +270,21 @@ def test_a_negative_zero_is_not_a_zero_that_was_written():
 
 
 def test_a_failure_half_way_leaves_the_model_as_it_was(plan, monkeypatch):
-    import exnihilo.plans.apply as module
+    import exnihilo.plans.writing as module
 
-    draw, count = module.draw, 0
+    write, count = module._write_here, 0
 
-    def failing(row, parameter, seed):
+    def failing(draw):
         nonlocal count
         count += 1
         if count == 4:
-            parameter.detach()[:1].zero_()  # a write that broke off
+            draw.parameter.detach()[:1].zero_()  # a write that broke off
             raise RuntimeError("the device is gone")
-        draw(row, parameter, seed)
+        write(draw)
 
     model = Net()
     before = state(model)
-    monkeypatch.setattr(module, "draw", failing)
+    monkeypatch.setattr(module, "_write_here", failing)
     with pytest.raises(RuntimeError, match="the device is gone"):
         xn.apply(plan, model, seed=0)
     assert count == 4
@@ -292,34 +292,33 @@ def test_a_failure_half_way_leaves_the_model_as_it_was(plan, monkeypatch):
 
 
 def test_an_interrupt_leaves_the_model_as_it_was(plan, monkeypatch):
-    import exnihilo.plans.apply as module
+    import exnihilo.plans.writing as module
 
-    drawn, count = module.draw, 0
+    write, count = module._write_here, 0
 
     def interrupted(*arguments):
         nonlocal count
         count += 1
         if count == 3:
             raise KeyboardInterrupt
-        return drawn(*arguments)
+        write(*arguments)
 
     model = Net()
     before = state(model)
-    monkeypatch.setattr(module, "draw", interrupted)
+    monkeypatch.setattr(module, "_write_here", interrupted)
     with pytest.raises(KeyboardInterrupt):
         xn.apply(plan, model, seed=0)
     assert same(before, state(model))
 
 
 def test_a_parameter_that_refuses_to_be_written_does_not_keep_others_from_their_old_values(monkeypatch):
-    import exnihilo.plans.apply as module
-
     model = mlp()
     plan = xn.plan(model, "he", example=X)
     model[2].weight = nn.Parameter(torch.zeros(1, 8).expand(2, 8))
     before = state(model)
-    monkeypatch.setattr(module, "_require_writable", lambda rows, live: None)  # as if it knew not of this kind
-    with pytest.raises((RuntimeError, xn.errors.InvalidValueError)):
+    # As if it knew not of this kind.
+    monkeypatch.setattr("exnihilo.plans.writing._why_unwritable", lambda memory: None)
+    with pytest.raises(InvalidValueError, match="several entries in one place"):
         xn.apply(plan, model, seed=0)
     assert same(before, state(model))
 
@@ -343,7 +342,7 @@ def test_a_parameter_that_cannot_be_written_is_named_before_the_first_write(kind
     plan = xn.plan(model, "he", example=X)
     model[2].weight = make()
     before = model[0].weight.detach().clone()
-    monkeypatch.setattr("exnihilo.plans.apply._write", lambda parameter, values: pytest.fail("it wrote"))
+    monkeypatch.setattr("exnihilo.plans.writing._write_here", lambda draw: pytest.fail("it wrote"))
     with pytest.raises(InvalidValueError) as caught:
         xn.apply(plan, model, seed=0)
     assert caught.value.fact.startswith(words)

@@ -166,18 +166,18 @@ def test_a_plan_of_another_model_and_a_seed_out_of_range_are_refused():
 
 
 def test_a_failure_half_way_leaves_the_model_on_meta(monkeypatch):
-    import exnihilo.plans.materialize as module
+    import exnihilo.plans.writing as module
 
-    draw, count = module.draw, 0
+    write, count = module._write_here, 0
 
-    def failing(row, tensor, seed):
+    def failing(draw):
         nonlocal count
         count += 1
         if count == 3:
             raise MemoryError
-        draw(row, tensor, seed)
+        write(draw)
 
-    monkeypatch.setattr(module, "draw", failing)
+    monkeypatch.setattr(module, "_write_here", failing)
     meta = on_meta(Net)
     names = list(meta.state_dict())
     with pytest.raises(MemoryError):

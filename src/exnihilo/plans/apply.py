@@ -1,24 +1,27 @@
-"""The verb ``apply``: the only place of the package that writes parameters of a model."""
+"""The verb ``apply``: a plan written into a model, all of it or nothing."""
 
-import contextlib
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
-from exnihilo.fills import Box, Key
+from exnihilo.fills import Key
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.live import live_parameters, require_current, require_separate
 from exnihilo.plans.make import plan as make_plan
 from exnihilo.plans.records import Applied, Plan, Row, Written
+from exnihilo.plans.scattering import gathered, together
+from exnihilo.plans.shards import meshes_of, reshard
 from exnihilo.plans.values import described, digest
+from exnihilo.plans.writing import Draw, copies, put_back_, require_writable, write_all_
 from exnihilo.recipes.records import Recipe
-from exnihilo.schemes.boxes import fill_box_
 from exnihilo.schemes.spec import from_text
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
@@ -32,6 +35,11 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
     Everything is checked before the first write. While it writes, apply holds a copy of the old values on the CPU, as
     large as what is written, and one parameter's draw; where a write fails, all old values are put back.
 
+    Of a sharded model every rank calls apply: it is collective, and where one rank fails, all raise and keep their old
+    values. Each rank draws its own shards; what is returned tells of full tensors, which are gathered one at a time
+    for it. The values equal those of the unsharded model bit for bit. A rank outside of a parameter's mesh does not
+    list it in ``written``.
+
     Args:
         plan: From ``plan``, perhaps saved and loaded since.
         model: The model that it was made for, or one with the same parameters.
@@ -39,11 +47,13 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
 
     Raises:
         StalePlanError: The model's parameters are not those of the plan; it says which. Nothing was written.
-        InvalidValueError: A parameter cannot be written (on the meta device, sharded, sparse, expanded,
-            made under inference_mode, in memory of another one), or the
-            seed is out of range. Nothing was written.
+        InvalidValueError: A parameter cannot be written (on the meta device, sparse, expanded, made under
+            inference_mode, in memory of another one), the seed is out of range, or gates would be added to a sharded
+            model. Nothing was written.
+        ShardError: A shard is not what its placements say, or another rank failed. Nothing was written.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> made = make_plan(model, "zero-head", example=torch.zeros(1, 4))
         >>> [written.parameter for written in apply(made, model, seed=0).written]
@@ -51,15 +61,21 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         >>> bool(model[2].weight.any())
         False
     """
-    Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
-    present = gated(model)
-    missing = [gate for gate in plan.gates if gate.name not in present]
-    require_current_but(missing, plan, model)
-    added = attach(model, missing)
+    reshard(model)
+    meshes = meshes_of(live_parameters(model).values())
+    attached: list[Gate] = []
     try:
-        return _applied(plan, model, seed, added)
+        with together(meshes):
+            Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
+            present = gated(model)
+            missing = [gate for gate in plan.gates if gate.name not in present]
+            require_current_but(missing, plan, model)
+            require_unsharded(missing, meshes, model)
+            added, attached = attach(model, missing), missing
+            draws = _draws(plan, model, seed)
+        return _applied(plan, model, seed, added, _write_all(plan, draws, meshes))
     except BaseException:
-        detach(model, missing)
+        detach(model, attached)
         raise
 
 
@@ -74,21 +90,61 @@ def require_current_but(missing: Sequence[Gate], plan: Plan, model: nn.Module) -
     require_current([row for row in plan.rows if row.parameter not in names], model, live_parameters(model))
 
 
-def _applied(plan: Plan, model: nn.Module, seed: int, added: tuple[str, ...]) -> Applied:
+def require_unsharded(missing: Sequence[Gate], meshes: Sequence[object], model: nn.Module) -> None:
+    """Raise InvalidValueError where gates would be added to a sharded model."""
+    if missing and meshes:
+        raise InvalidValueError(
+            f"The plan adds '{missing[0].name}' to {type(model).__name__}, which is sharded: the gate would be no part "
+            "of its mesh. Nothing was written.",
+            fix="exnihilo.attach(model, plan.gates) before the model is sharded, then apply",
+        )
+
+
+def _draws(plan: Plan, model: nn.Module, seed: int) -> list[Draw]:
+    """What is to be written, each checked."""
     live = live_parameters(model)
     require_separate(live)
-    constants = {gate.name: model.get_buffer(gate.name) for gate in plan.gates if not gate.trains}
-    rows = [row for row in plan.rows if row.action == "assign"]
-    _require_writable(rows, live | constants)
-    counts = plan.counts
+    tensors: dict[str, Tensor] = {
+        **live,
+        **{gate.name: model.get_buffer(gate.name) for gate in plan.gates if not gate.trains},
+    }
+    draws = [
+        Draw(
+            parameter=tensors[row.parameter],
+            scheme=from_text(row.scheme or ""),
+            layout=row.layout,
+            key=Key(seed, row.parameter),
+        )
+        for row in plan.rows
+        if row.action == "assign"
+    ]
+    for draw in draws:
+        require_writable(draw)
+    return draws
+
+
+def _write_all(plan: Plan, draws: Sequence[Draw], meshes: "Sequence[DeviceMesh]") -> tuple[Written, ...]:
+    rows, parameters = plan.by_name, {draw.key.name: draw.parameter for draw in draws}
+    with together(meshes):
+        old = copies(parameters)
+    try:
+        write_all_(draws)
+        full = ((name, gathered(parameter)) for name, parameter in parameters.items())
+        return tuple(_written(rows[name], values) for name, values in full if values is not None)
+    except BaseException:  # an interrupt too must not leave half a plan behind
+        put_back_(old, parameters)
+        raise
+
+
+def _applied(plan: Plan, model: nn.Module, seed: int, added: tuple[str, ...], written: tuple[Written, ...]) -> Applied:
     return Applied(
         plan=plan.id,
         recipe=plan.recipe,
         model=type(model).__name__,
         seed=seed,
-        written=_write_all(rows, live | constants, seed),
-        num_kept=counts["keep"],
-        num_tied=counts["tied"],
+        written=written,
+        num_kept=plan.counts["keep"],
+        num_tied=plan.counts["tied"],
         added=added,
     )
 
@@ -106,84 +162,12 @@ def initialize(model: nn.Module, recipe: str | Recipe, example: Any, seed: int) 
         ExnihiloError: As ``plan`` and ``apply`` do; nothing was written.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> initialize(model, "he", torch.zeros(1, 4), seed=0).num_kept
         0
     """
     return apply(make_plan(model, recipe, example=example), model, seed)
-
-
-def _require_writable(rows: Sequence[Row], live: Mapping[str, Tensor]) -> None:
-    for row in rows:
-        parameter = live[row.parameter]
-        if parameter.is_meta:
-            raise InvalidValueError(
-                f"'{row.parameter}' is on the meta device, where there are no values to write. Nothing was written.",
-                context=["a plan can be made there, and is applied once the model has memory"],
-                fix='model.to_empty(device="cpu"), which also empties buffers, then apply',
-            )
-        if hasattr(parameter, "placements"):
-            raise InvalidValueError(
-                f"'{row.parameter}' is sharded over several devices, which apply cannot write. Nothing was written.",
-                fix="apply the plan before the model is sharded",
-            )
-        unwritable = _why_unwritable(parameter)
-        if unwritable is not None:
-            why, fix = unwritable
-            raise InvalidValueError(f"'{row.parameter}' {why}. Nothing was written.", fix=fix)
-
-
-def _why_unwritable(parameter: Tensor) -> tuple[str, str] | None:
-    """Why torch would refuse to write a tensor in place, in words that follow its name, and what to do about it."""
-    if parameter.layout is not torch.strided:
-        layout = str(parameter.layout).removeprefix("torch.")
-        return f"has the layout {layout}, which apply cannot write", "parameter.to_dense(), or keep it"
-    if parameter.is_inference() and not torch.is_inference_mode_enabled():
-        return "was made under inference_mode, and cannot be written outside of it", (
-            "build the model outside of torch.inference_mode(), or apply inside of it"
-        )
-    is_expanded = any(
-        size > 1 and stride == 0 for size, stride in zip(parameter.shape, parameter.stride(), strict=True)
-    )
-    if is_expanded:
-        return "is expanded: several of its entries are one place in memory", "nn.Parameter(parameter.detach().clone())"
-    return None
-
-
-def _write_all(rows: Sequence[Row], live: Mapping[str, Tensor], seed: int) -> tuple[Written, ...]:
-    old: dict[str, Tensor] = {}
-    written: list[Written] = []
-    try:
-        for row in rows:
-            parameter = live[row.parameter]
-            old[row.parameter] = parameter.detach().to("cpu", copy=True)
-            draw(row, parameter, seed)
-            written.append(_written(row, parameter.detach()))
-    except BaseException:  # an interrupt too must not leave half a plan behind
-        _restore(old, live)
-        raise
-    return tuple(written)
-
-
-def _restore(old: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
-    for name, values in old.items():
-        # The parameter whose write was refused refuses this one too; the others must still be put back.
-        with contextlib.suppress(RuntimeError):
-            _write(live[name], values)
-
-
-def draw(row: Row, parameter: Tensor, seed: int) -> None:
-    """Write the values of a row, straight into the parameter's memory where its scheme allows it."""
-    scheme, key = from_text(row.scheme or ""), Key(seed, row.parameter)
-    if row.layout.shape == row.shape:
-        fill_box_(parameter.detach(), scheme, row.layout, key, Box.whole(row.shape))
-    else:
-        _write(parameter, scheme.sample(row.layout, key).reshape(row.shape))
-
-
-def _write(parameter: Tensor, values: Tensor) -> None:
-    with torch.no_grad():
-        parameter.copy_(values)
 
 
 def _written(row: Row, values: Tensor) -> Written:

@@ -10,9 +10,14 @@ from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
 from exnihilo.fills.memory import empty_like
 from exnihilo.gates.attach import attach, detach
-from exnihilo.plans.apply import draw, gated, require_current_but
+from exnihilo.gates.records import Gate
+from exnihilo.plans.apply import gated, require_current_but, require_unsharded
 from exnihilo.plans.live import live_parameters
 from exnihilo.plans.records import Plan, Row
+from exnihilo.plans.scattering import together
+from exnihilo.plans.shards import meshes_of, reshard
+from exnihilo.plans.writing import Draw, write_all_
+from exnihilo.schemes.spec import from_text
 from exnihilo.structure.folding import folded
 
 
@@ -22,7 +27,10 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
     The values are those that ``apply(plan, model, seed)`` writes to the same model with memory, bit for bit. What the
     model already holds with memory, such as the buffers of a recorded model, is moved to the device as it is.
     Parameters are new objects, as ``to_empty`` makes them: build optimizers afterwards. Ties, ``requires_grad``,
-    attributes of parameters and hooks stay. A sharded parameter gets this rank's shard.
+    attributes of parameters and hooks stay.
+
+    Of a sharded model, such as one that ``fully_shard`` has seen on the meta device, every rank calls materialize:
+    each allocates and draws its own shards, whose values are those of the unsharded model bit for bit.
 
     Args:
         model: On the meta device, wholly or in part; it is changed and returned.
@@ -34,6 +42,7 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
         StalePlanError: The model's parameters are not those of the plan.
         InvalidValueError: A meta parameter is kept by the plan, a meta buffer has values that no plan knows, or the
             seed is out of range. The model is as it was.
+        ShardError: A shard is not what its placements say, or another rank failed.
 
     Example:
         >>> from exnihilo.plans.make import plan as make_plan
@@ -43,36 +52,44 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
         >>> materialize(model, made, seed=0)[0].weight.std().item() > 0.3
         True
     """
-    Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
-    present = gated(model)
-    missing = [gate for gate in plan.gates if gate.name not in present]
-    require_current_but(missing, plan, model)
-    _require_buffers(model)
-    attach(model, missing)
+    reshard(model)
+    meshes = meshes_of(live_parameters(model).values())
+    attached: list[Gate] = []
     try:
-        made = _made(plan, model, seed, torch.device(device))
+        with together(meshes):
+            Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
+            present = gated(model)
+            missing = [gate for gate in plan.gates if gate.name not in present]
+            require_current_but(missing, plan, model)
+            require_unsharded(missing, meshes, model)
+            _require_buffers(model)
+            attach(model, missing)
+            attached = missing
+            made, draws = _allocated(plan, model, seed, torch.device(device))
+        write_all_(draws)
     except BaseException:  # an interrupt or a lack of memory too must leave the model on meta
-        detach(model, missing)
+        detach(model, attached)
         raise
     _put(model, made, torch.device(device))
     return model
 
 
-def _made(plan: Plan, model: nn.Module, seed: int, device: torch.device) -> dict[int, Tensor]:
-    """The filled tensor for each that the plan assigns or that moves, by the id of the one that it stands for."""
+def _allocated(plan: Plan, model: nn.Module, seed: int, device: torch.device) -> tuple[dict[int, Tensor], list[Draw]]:
+    """The tensor for each that is assigned or moved, by the id of the one that it stands for; and what to write."""
     live: dict[str, Tensor] = {**live_parameters(model)}
     live |= {gate.name: model.get_buffer(gate.name) for gate in plan.gates if not gate.trains}
     _require_assigned(plan.rows, live)
     made: dict[int, Tensor] = {}
-    with torch.no_grad():
-        for row in plan.rows:
-            tensor = live[row.parameter]
-            if row.action == "assign":
-                made[id(tensor)] = empty_like(tensor, device)
-                draw(row, made[id(tensor)], seed)
-            elif row.action == "keep":
-                made[id(tensor)] = _moved(tensor, device)
-    return made
+    draws: list[Draw] = []
+    for row in plan.rows:
+        tensor = live[row.parameter]
+        if row.action == "assign":
+            made[id(tensor)] = memory = empty_like(tensor, device)
+            scheme, key = from_text(row.scheme or ""), Key(seed, row.parameter)
+            draws.append(Draw(parameter=memory, scheme=scheme, layout=row.layout, key=key))
+        elif row.action == "keep":
+            made[id(tensor)] = _moved(tensor, device)
+    return made, draws
 
 
 def _put(model: nn.Module, made: dict[int, Tensor], device: torch.device) -> None:

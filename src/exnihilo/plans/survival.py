@@ -1,11 +1,13 @@
 """The verb ``survived``: whether what was written still stands."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from exnihilo.fills import Key
 from exnihilo.plans.live import dtype_name, live_parameters
 from exnihilo.plans.records import Applied, Overwritten, Survival, Written
+from exnihilo.plans.scattering import gathered
+from exnihilo.plans.shards import reshard
 from exnihilo.plans.values import described, digest
 from exnihilo.schemes.spec import from_text
 
@@ -15,6 +17,7 @@ def survived(applied: Applied, model: nn.Module) -> Survival:
 
     Ask it before training, after whatever may write too: ``model.apply(init)``, ``post_init``, a checkpoint that is
     loaded. Moving the model to another device changes nothing; casting it to another dtype is told apart from writing.
+    Sharding changes nothing either: full tensors are gathered one at a time, which every rank must take part in.
 
     Args:
         applied: What ``apply`` returned.
@@ -32,45 +35,61 @@ def survived(applied: Applied, model: nn.Module) -> Survival:
         1 as written, 1 overwritten, 0 gone
           2.weight was zeros, now std 0, mean 0.5
     """
+    reshard(model)
     live = live_parameters(model)
-    found = [(entry, live[entry.parameter]) for entry in applied.written if entry.parameter in live]
-    kept = {entry.parameter for entry, parameter in found if _is_kept(entry, parameter)}
-    cast = {entry.parameter for entry, parameter in found if _is_cast(entry, parameter, applied.seed)}
+    kept: list[str] = []
+    cast: list[str] = []
+    overwritten: list[Overwritten] = []
+    for entry in applied.written:
+        if entry.parameter in live:
+            values = _values(live[entry.parameter])
+            if _is_kept(entry, values):
+                kept.append(entry.parameter)
+            elif _is_cast(entry, values, applied.seed):
+                cast.append(entry.parameter)
+            else:
+                overwritten.append(_overwritten(entry, values))
     return Survival(
-        kept=tuple(entry.parameter for entry, _ in found if entry.parameter in kept),
-        cast=tuple(entry.parameter for entry, _ in found if entry.parameter in cast),
-        overwritten=tuple(_overwritten(*pair) for pair in found if pair[0].parameter not in kept | cast),
+        kept=tuple(kept),
+        cast=tuple(cast),
+        overwritten=tuple(overwritten),
         gone=tuple(entry.parameter for entry in applied.written if entry.parameter not in live),
     )
 
 
-def _is_kept(entry: Written, parameter: nn.Parameter) -> bool:
-    return not parameter.is_meta and dtype_name(parameter) == entry.dtype and digest(parameter) == entry.digest
+def _values(parameter: nn.Parameter) -> Tensor:
+    """The full tensor; the parameter itself where it has no memory, or where this rank is outside of its mesh."""
+    full = None if parameter.is_meta else gathered(parameter)
+    return parameter if full is None else full
 
 
-def _is_cast(entry: Written, parameter: nn.Parameter, seed: int) -> bool:
-    """Whether a parameter of another dtype holds what was written, rounded or widened to that dtype."""
-    if parameter.is_meta or dtype_name(parameter) == entry.dtype or parameter.numel() != entry.layout.numel:
+def _is_kept(entry: Written, values: Tensor) -> bool:
+    return not values.is_meta and dtype_name(values) == entry.dtype and digest(values) == entry.digest
+
+
+def _is_cast(entry: Written, values: Tensor, seed: int) -> bool:
+    """Whether a tensor of another dtype holds what was written, rounded or widened to that dtype."""
+    if values.is_meta or dtype_name(values) == entry.dtype or values.numel() != entry.layout.numel:
         return False
     drawn = from_text(entry.scheme).sample(entry.layout, Key(seed, entry.parameter))
-    written = drawn.reshape(parameter.shape).to(getattr(torch, entry.dtype))
-    return digest(written.to(parameter.dtype)) == digest(parameter)
+    written = drawn.reshape(values.shape).to(getattr(torch, entry.dtype))
+    return digest(written.to(values.dtype)) == digest(values)
 
 
-def _overwritten(entry: Written, parameter: nn.Parameter) -> Overwritten:
+def _overwritten(entry: Written, values: Tensor) -> Overwritten:
     return Overwritten(
         parameter=entry.parameter,
         scheme=entry.scheme,
         expected_std=entry.expected_std,
-        found=_found(entry, parameter),
+        found=_found(entry, values),
     )
 
 
-def _found(entry: Written, parameter: nn.Parameter) -> str:
-    if parameter.is_meta:
+def _found(entry: Written, values: Tensor) -> str:
+    if values.is_meta:
         return "on the meta device"
-    if dtype_name(parameter) != entry.dtype:
-        return f"{dtype_name(parameter)} and no longer {entry.dtype}, of other values"
-    facts = described(parameter)
+    if dtype_name(values) != entry.dtype:
+        return f"{dtype_name(values)} and no longer {entry.dtype}, of other values"
+    facts = described(values)
     mean = f", mean {facts.mean:.3g}" if abs(facts.mean) > 0.5 * facts.std else ""
     return f"std {facts.std:.3g}{mean}"
