@@ -198,7 +198,7 @@ def test_a_sparse_tensor_is_refused_by_both(name: str) -> None:
     for room in (OURS, THEIRS):
         with pytest.raises(RuntimeError):
             getattr(room, name)(torch.zeros(3, 4).to_sparse())
-    with pytest.raises(errors.DrawError, match="cannot write a tensor of layout torch.sparse_coo"):
+    with pytest.raises(errors.DrawError, match=r"cannot write a tensor of layout torch\.sparse_coo"):
         getattr(OURS, name)(torch.zeros(3, 4).to_sparse())
 
 
