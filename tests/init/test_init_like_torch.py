@@ -193,6 +193,15 @@ def test_a_dtype_that_a_law_does_not_cover_is_not_implemented_in_both(name: str)
         getattr(OURS, name)(torch.zeros(3, 4, dtype=torch.int32))
 
 
+@pytest.mark.parametrize("name", [name for name in RANDOM if name != "orthogonal_"])
+def test_a_sparse_tensor_is_refused_by_both(name: str) -> None:
+    for room in (OURS, THEIRS):
+        with pytest.raises(RuntimeError):
+            getattr(room, name)(torch.zeros(3, 4).to_sparse())
+    with pytest.raises(errors.DrawError, match=r"cannot write a tensor of layout torch\.sparse_coo"):
+        getattr(OURS, name)(torch.zeros(3, 4).to_sparse())
+
+
 # What torch takes and is no law: NaN or infinities as numbers of a law, zeros by mistake.
 REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("normal_", (math.nan, 1), "mean is nan; it must be finite"),

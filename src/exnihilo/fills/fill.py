@@ -22,6 +22,9 @@ DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 
 # Tensors whose memory is their own, and no wrapper's.
 OWN_MEMORY = frozenset({Tensor, nn.Parameter, nn.Buffer})
 
+# Names of this module, which cost a tenth of attributes.
+_STRIDED, _CONSTANT = torch.strided, Kind.CONSTANT
+
 # A thread takes some 50 microseconds to start; this many elements take two to five times that.
 _SHARE = 2**18
 # The reference makes about twenty arrays of a chunk, 8 bytes an element at most.
@@ -87,9 +90,10 @@ def small_kernel(tensor: Tensor, law: Law) -> ModuleType | None:
         type(tensor) in OWN_MEMORY
         and tensor.is_cpu
         and tensor.dtype in DTYPES
+        and tensor.layout is _STRIDED
         and tensor.is_contiguous()
         and 0 < tensor.numel() < 2 * _SHARE
-        and law.kind is not Kind.CONSTANT
+        and law.kind is not _CONSTANT
         and not tensor.is_neg()
     )
     return backends.compiled() if is_small else None
