@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import resource
 import threading
 import time
 
@@ -388,11 +389,15 @@ def test_an_error_names_the_line_of_the_factory():
 def test_a_model_that_would_fill_the_memory_is_recorded_in_a_moment():
     def build():
         layers = [nn.TransformerEncoderLayer(8192, 64, 32768, batch_first=True) for _ in range(4)]
-        return nn.ModuleList([*layers, copy.deepcopy(layers[0]), nn.Embedding(100_000, 8192, padding_idx=1)])
+        unwritten = nn.Parameter(torch.empty(2**29).to(torch.bfloat16))
+        nn.init.normal_(unwritten)
+        embedding = nn.Embedding(100_000, 8192, padding_idx=1)
+        return nn.ModuleList([*layers, copy.deepcopy(layers[0]), nn.ParameterList([unwritten]), embedding])
 
-    began = time.process_time()
+    began, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model, plan = xn.record(build)
     assert time.process_time() - began < 5.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000  # kilobytes
     assert sum(p.numel() for p in model.parameters()) > 4e9
     assert plan.rows[-1].scheme == "ZeroRow(base=Normal(std=1.0), row=1)"
 

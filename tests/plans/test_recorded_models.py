@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries warn of 
 
 QUICK = (
     *("hf:gpt2", "hf:llama", "hf:mixtral", "hf:bert", "hf:t5", "hf:mamba2", "hf:marian", "hf:vit", "hf:swin"),
-    *("timm:test_resnet", "timm:test_convnext", "timm:deit_tiny_patch16_224", "torchvision:resnet18"),
+    *("timm:test_resnet", "timm:test_convnext", "torchvision:squeezenet1_0"),
 )
 # Their position embedding is weight-normalized: its magnitudes are norms of what is drawn.
 NORMALIZED = ("hf:wav2vec2", "hf:hubert", "hf:wavlm")
@@ -28,7 +28,15 @@ MANY = (
     *("hf:qwen3_next", "hf:recurrent_gemma", "hf:rwkv", "hf:deepseek_v3", "hf:gpt_oss", "hf:gemma2", "hf:xlnet"),
     *("hf:modernbert", "hf:big_bird", "hf:switch_transformers", "hf:bart", "hf:whisper", "hf:detr", "hf:clip"),
     *("hf:segformer", "hf:levit", "hf:efficientnet", "hf:perceiver", "hf:patchtst", "hf:longformer", "hf:funnel"),
-    *("timm:convit_tiny", "timm:beit_base_patch16_224", "timm:coat_tiny", "timm:halonet_h1", "timm:edgenext_xx_small"),
+    *(
+        "timm:convit_tiny",
+        "timm:deit_tiny_patch16_224",
+        "torchvision:resnet18",
+        "timm:beit_base_patch16_224",
+        "timm:coat_tiny",
+        "timm:halonet_h1",
+        "timm:edgenext_xx_small",
+    ),
     *("torchvision:densenet121", "torchvision:vit_b_16", "torchvision:swin_t", "torchvision:maxvit_t"),
     *("torchvision:video.r3d_18", "torchvision:optical_flow.raft_small"),
 )

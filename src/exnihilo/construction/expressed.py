@@ -100,7 +100,7 @@ def _orthogonal(law: Haar, layout: Layout, stacked: int) -> Expressed | None:
 
 
 def _thinned(law: Thinned, columns: int, layout: Layout) -> Expressed | None:
-    """Zeros among the weights of each index of dim 1: there the second dim counts units, the first what they read."""
+    """Zeros among the weights of each index of dim 1: that dim counts the units, and the first what they read."""
     if layout.shape != (law.size, columns) or law.zeros >= law.size:
         return None
     turned = Layout(kind="linear", shape=layout.shape, out_dims=(1,), in_dims=(0,))

@@ -7,6 +7,7 @@ the same states each time, and leaves the caller's as they were.
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ def generators_of(model: nn.Module) -> list[torch.Generator]:
 
 def python_and_numpy() -> object:
     """What Python's and NumPy's global generators have come to: equal where nothing was drawn from them in between."""
-    numpy = np.random.get_state(legacy=False)  # noqa: NPY002  # the global state is what models draw from
-    return random.getstate(), repr(numpy)
+    numpy: Any = np.random.get_state()  # noqa: NPY002  # the legacy state is what models draw from
+    return random.getstate(), np.asarray(numpy[1]).tobytes(), numpy[2:]
 
 
 @contextmanager
