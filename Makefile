@@ -23,7 +23,7 @@ setup: $(VENV)/.complete
 KERNEL := setup.py $(wildcard src/exnihilo/fills/*.[ch])
 
 $(VENV)/.complete: pyproject.toml constraints.txt scripts/setup.sh $(KERNEL)
-	@scripts/setup.sh $(VENV) -e '.[lab,dev,zoo]'
+	@scripts/setup.sh $(VENV) -e '.[lab,dev,zoo,triton]'
 	@touch $@
 
 report: setup ## the 24 answers, as report/index.html and report/results.json

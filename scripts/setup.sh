@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with every version pinned, and this package in it.
-#   scripts/setup.sh .venv -e '.[lab,dev,zoo]'        what `make` uses: the working tree itself
+#   scripts/setup.sh .venv -e '.[lab,dev,zoo,triton]' what `make` uses: the working tree itself
 #   scripts/setup.sh DIR dist/exnihilo-*.whl      a built wheel, core dependencies only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,14 +26,19 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-install() { "$venv/bin/python" -m pip install -qq -c constraints.txt "$@"; }
+constraints=$venv/constraints.txt
+install() { "$venv/bin/python" -m pip install -qq -c "$constraints" "$@"; }
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 
-# torch first and alone: the CPU build where the configured index has one by that name, else the index's own.
+# torch first and alone: the CPU build where the configured index has one by that name, else the index's own, which
+# brings the Triton that it was made with, whichever is pinned.
 torch=$(grep '^torch==' constraints.txt)
+cp constraints.txt "$constraints"
+leave_triton_open() { grep -v '^triton==' constraints.txt >"$constraints"; }
 if ! "$venv/bin/python" -m pip show -qq torch 2>/dev/null; then
     echo "exnihilo: installing $torch and the rest into $venv (once, some minutes)"
-    install "$torch+cpu" 2>/dev/null || install "$torch"
+    install "$torch+cpu" 2>/dev/null || { leave_triton_open && install "$torch"; }
 fi
+"$venv/bin/python" -m pip show torch | grep -q '^Version: .*+cpu' || leave_triton_open
 install "$@"

@@ -118,9 +118,9 @@ def test_every_version_of_the_constraints_is_pinned_and_every_dependency_constra
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     assert pins["torch"] == "2.13.0"
     project = (imports.ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|lab|hf|timm|zoo|dev) = \[(.+)\]$", project, re.MULTILINE)
+    lists = re.findall(r"^(?:dependencies|lab|hf|timm|zoo|triton|dev) = \[(.+)\]$", project, re.MULTILINE)
     named = {name.lower() for names in lists for name in re.findall(r'"([\w-]+)', names)} - {"exnihilo"}
-    assert len(lists) == 6
+    assert len(lists) == 7
     assert named <= {name.lower() for name in pins}
 
 

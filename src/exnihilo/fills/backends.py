@@ -13,7 +13,7 @@ SWITCH = "EXNIHILO_FILLS"
 
 
 class ReferenceFillsWarning(UserWarning):
-    """The compiled kernel is missing, and fills are slow."""
+    """A kernel is missing or does not work, and fills are slow."""
 
 
 def is_switched_off() -> bool:
@@ -40,14 +40,33 @@ def compiled() -> ModuleType | None:
 
 
 @functools.cache
-def triton_fills() -> ModuleType | None:
-    """The Triton kernel; None where Triton is not installed, or kernels are switched off."""
+def triton_fills(device: torch.device) -> ModuleType | None:
+    """The Triton kernel; None where Triton is not installed or kernels are switched off.
+
+    It is tried on each device before it is used there: where it cannot run, or does not give the reference's bits, the
+    reference is used, and that is said once.
+    """
     if is_switched_off():
         return None
     try:
-        return importlib.import_module("exnihilo.fills.triton_kernel")
+        kernel = importlib.import_module("exnihilo.fills.triton_kernel")
     except ImportError:
         return None
+    try:
+        trouble = "" if kernel.agrees(device) else "it gives other bits than the reference"
+    except Exception as error:  # whatever a driver, a compiler or another version of Triton may raise
+        trouble = f"{type(error).__name__}: {error}"
+    if not trouble:
+        return kernel
+    warnings.warn(
+        f"exnihilo's Triton kernel is not used on {device}: {trouble}\n"
+        "  The same values are drawn by PyTorch's operations, slower.\n"
+        "  Fix: pip install --upgrade 'exnihilo[triton]'; Triton also needs a C compiler\n"
+        f"  or set {SWITCH}=reference to accept it",
+        ReferenceFillsWarning,
+        stacklevel=2,
+    )
+    return None
 
 
 def describe() -> str:

@@ -80,3 +80,19 @@ class Box:
     def slices(self) -> tuple[slice, ...]:
         """What cuts the box from the full tensor."""
         return tuple(slice(offset, offset + size) for offset, size in zip(self.offsets, self.sizes, strict=True))
+
+
+def merged(
+    sizes: tuple[int, ...], index_strides: tuple[int, ...], memory_strides: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The same elements with as few dims as possible: dims of one entry left out, neighbors in both orders joined."""
+    merged: list[tuple[int, int, int]] = []
+    for size, index, memory in zip(sizes, index_strides, memory_strides, strict=True):
+        if size == 1:
+            continue
+        if merged and merged[-1][1:] == (index * size, memory * size):
+            merged[-1] = (merged[-1][0] * size, index, memory)
+        else:
+            merged.append((size, index, memory))
+    merged = merged or [(1, 1, 1)]
+    return tuple(m[0] for m in merged), tuple(m[1] for m in merged), tuple(m[2] for m in merged)

@@ -12,7 +12,7 @@ from torch.autograd.graph import increment_version
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import backends, reference
-from exnihilo.fills.box import Box
+from exnihilo.fills.box import Box, merged
 from exnihilo.fills.key import Key
 from exnihilo.fills.laws import Kind, Law
 
@@ -71,8 +71,9 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
     elif device == "cpu" and (kernel := backends.compiled()) is not None:
         _fill_by_kernel(kernel, tensor, law, key, box)
         increment_version(tensor)
-    elif device == "cuda" and (triton := backends.triton_fills()) is not None:
-        triton.fill_(tensor.detach(), law, key, box)
+    elif device == "cuda" and (triton := backends.triton_fills(tensor.device)) is not None:
+        triton.fill_(tensor.detach(), law, key, box or Box.whole(tensor.shape))
+        increment_version(tensor)
     elif device in ("cpu", "cuda", "xpu"):
         _fill_by_reference(tensor, law, key, box)
     else:
@@ -132,7 +133,7 @@ def _fill_by_kernel(kernel: ModuleType, tensor: Tensor, law: Law, key: Key, box:
             _in_shares(n, lambda first, count: kernel.fill(*what, tensor.data_ptr() + first * size, first, count))
         return
     box = box or Box.whole(tensor.shape)
-    part = (box.start, *_merged(tensor.shape, box.strides, tensor.stride()))
+    part = (box.start, *merged(tensor.shape, box.strides, tensor.stride()))
     _in_shares(n, lambda first, count: kernel.fill_part(*what, tensor.data_ptr(), *part, first, count))
 
 
@@ -147,22 +148,6 @@ def _in_shares(n: int, write: Callable[[int, int], object]) -> None:
     write(*shares[-1])
     for thread in threads:
         thread.join()
-
-
-def _merged(
-    sizes: tuple[int, ...], index_strides: tuple[int, ...], memory_strides: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """The same elements with as few dims as possible: dims of one entry left out, neighbors in both orders joined."""
-    merged: list[tuple[int, int, int]] = []
-    for size, index, memory in zip(sizes, index_strides, memory_strides, strict=True):
-        if size == 1:
-            continue
-        if merged and merged[-1][1:] == (index * size, memory * size):
-            merged[-1] = (merged[-1][0] * size, index, memory)
-        else:
-            merged.append((size, index, memory))
-    merged = merged or [(1, 1, 1)]
-    return tuple(m[0] for m in merged), tuple(m[1] for m in merged), tuple(m[2] for m in merged)
 
 
 def _fill_by_reference(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
