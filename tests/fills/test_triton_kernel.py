@@ -1,29 +1,35 @@
 """The Triton kernel: its bits by Triton's interpreter, what it is compiled to, and when it is not used.
 
 Under the interpreter numpy does the arithmetic, which never contracts a product and a sum: that the compiled kernel
-does not is seen in its code, which Triton makes for a GPU that need not be there. Only a GPU can show the rest.
+does not is seen in its code, which Triton makes for a GPU that need not be there, and which ``ptx.py`` can run. What is
+left to a GPU is its own arithmetic, the launch and the memory.
 """
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import ptx
 import pytest
 import torch
 import triton_cases as cases
+from torch import Tensor
 
 from exnihilo.fills import Box, Key, Law, backends, fill_
+from exnihilo.fills.laws import Kind
 
 triton = pytest.importorskip("triton", reason="Triton is not for this platform")
 
 HERE = Path(__file__).parent
-NAMES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16}
-# One law of each kind.
-KINDS = {law.kind.name: law for law in cases.LAWS.values()}
+NAMES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
+KINDS = sorted({law.kind for law in cases.LAWS.values()})
 
 
 def interpreted(*command: str) -> subprocess.CompletedProcess[str]:
@@ -55,31 +61,36 @@ def test_the_interpreted_kernel_passes_the_trial_before_its_use(found: dict[str,
 
 
 # --- compiled, without a GPU ------------------------------------------------------------------------------------------
-def compiled(kernel: str, law: Law, dtype: str, arch: int) -> tuple[str, str]:
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Triton's files of compiled kernels, here and nowhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        yield
+
+
+def compiled(
+    kernel: Any, kind: int, dtype: torch.dtype, arch: int, is_aligned: bool = True, **launch: object
+) -> dict[str, str]:
     """What Triton makes of a kernel for an architecture: PTX, and the machine's own code."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from exnihilo.fills import triton_kernel, triton_tiles
+    from exnihilo.fills import triton_kernel
 
-    function = getattr(triton_tiles, kernel)
-    constants = {"LAW": int(law.kind), "SIZE": triton_kernel.SIZE}
-    signature = dict.fromkeys(function.arg_names, "i64") | dict.fromkeys(constants, "constexpr")
-    signature |= {"memory": f"*{dtype}", "parameters": ("fp32",) * len(law.parameters)}
-    source = ASTSource(function, signature, constexprs=constants)
-    made = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=triton_kernel.LAUNCH)
-    return made.asm["ptx"], made.asm["sass"]
+    constants = {"LAW": kind, "SIZE": triton_kernel.SIZE}
+    num_parameters = next(len(law.parameters) for law in cases.LAWS.values() if law.kind == kind)
+    signature = dict.fromkeys(kernel.arg_names, "i64") | dict.fromkeys(constants, "constexpr")
+    signature |= {"memory": f"*{NAMES[dtype]}", "parameters": ("fp32",) * num_parameters}
+    attributes = {(0,): [["tt.divisibility", 16]]} if is_aligned else {}
+    source = ASTSource(kernel, signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=triton_kernel.LAUNCH | launch).asm
 
 
-SOME = [("fill_rows", kind, "fp32", 90) for kind in KINDS]
-SOME += [("fill_rows", "NORMAL", dtype, 80) for dtype in NAMES] + [("fill_scattered", "TRUNCATED_TAILS", "bf16", 90)]
-ALL = [
-    (kernel, kind, dtype, arch)
-    for kernel in ("fill_rows", "fill_scattered")
-    for kind in KINDS
-    for dtype in NAMES
-    for arch in (80, 90)
-]
+SOME = [("fill_rows", kind, torch.float32, 90) for kind in KINDS]
+SOME += [("fill_rows", Kind.NORMAL, dtype, 80) for dtype in NAMES]
+SOME += [("fill_scattered", Kind.TRUNCATED_TAILS, torch.bfloat16, 90)]
+ALL = list(itertools.product(("fill_rows", "fill_scattered"), KINDS, NAMES, (80, 90)))
 
 
 @pytest.mark.parametrize(
@@ -87,34 +98,49 @@ ALL = [
     SOME + [pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in SOME],
 )
 def test_the_code_for_a_gpu_rounds_every_product_and_every_sum(
-    kernel: str, kind: str, dtype: str, arch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: str, kind: Kind, dtype: torch.dtype, arch: int
 ) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    ptx, machine = compiled(kernel, KINDS[kind], dtype, arch)
-    operations = re.findall(r"\b(?:add|sub|mul|mad|fma|div|rcp|sqrt|rsqrt|ex2|lg2|sin|cos|tanh)\.\S*f\d+\S*", ptx)
-    allowed = {f"{name}.rn.f32" for name in ("add", "sub", "mul", "div", "sqrt")}
-    assert set(operations) <= allowed
-    assert ".ftz" not in ptx
-    assert ("sqrt.rn.f32" in operations) == (kind in ("NORMAL", "TRUNCATED_TAILS"))
-    assert ("div.rn.f32" in operations) == (kind == "TRUNCATED_TAILS")
+    from exnihilo.fills import triton_tiles
+
+    made = compiled(getattr(triton_tiles, kernel), kind, dtype, arch)
+    names = "add|sub|mul|mad|fma|div|rcp|sqrt|rsqrt|ex2|lg2|sin|cos|tanh"
+    operations = re.findall(rf"\b(?:{names})\.\S*f\d+\S*", made["ptx"])
+    assert set(operations) <= {f"{name}.rn.f32" for name in ("add", "sub", "mul", "div", "sqrt")}
+    assert ".ftz" not in made["ptx"]
+    assert ("sqrt.rn.f32" in operations) == (kind in (Kind.NORMAL, Kind.TRUNCATED_TAILS))
+    assert ("div.rn.f32" in operations) == (kind == Kind.TRUNCATED_TAILS)
     # Roots and quotients are made of fused operations; beside them every product and every sum is still there.
-    count = {name: len(re.findall(rf"\b{name}[ ;]", machine)) for name in ("FMUL", "FADD", "FFMA")}
+    count = {name: len(re.findall(rf"\b{name}[ ;]", made["sass"])) for name in ("FMUL", "FADD", "FFMA")}
     assert count["FMUL"] == operations.count("mul.rn.f32")
     assert count["FADD"] == operations.count("add.rn.f32") + operations.count("sub.rn.f32")
     assert (count["FFMA"] > 0) == ("sqrt.rn.f32" in operations)
 
 
-@pytest.mark.parametrize("kernel", ["fill_rows", "fill_scattered"])
-def test_the_test_of_the_code_finds_fused_operations_where_they_are_allowed(
-    kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fused_operations_are_found_where_they_are_allowed() -> None:
+    from exnihilo.fills import triton_tiles
+
+    made = compiled(triton_tiles.fill_rows, Kind.UNIFORM, torch.float32, 90, enable_fp_fusion=True)
+    assert "fma.rn.f32" in made["ptx"]
+    assert "FFMA" in made["sass"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case.dtype == torch.float32 else pytest.param(case, marks=pytest.mark.slow) for case in cases.CASES],
+    ids=str,
+)
+def test_the_code_for_a_gpu_gives_the_bits_of_the_reference(case: cases.Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launched as on a GPU, and run instruction by instruction."""
     from exnihilo.fills import triton_kernel
 
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setitem(triton_kernel.LAUNCH, "enable_fp_fusion", True)
-    ptx, machine = compiled(kernel, KINDS["UNIFORM"], "fp32", 90)
-    assert "fma.rn.f32" in ptx
-    assert "FFMA" in machine
+    def launch(
+        kernel: Any, programs: int, tensor: Tensor, key: int, parameters: tuple[float, ...], kind: int, *numbers: int
+    ) -> None:
+        made = compiled(kernel, kind, tensor.dtype, 90, is_aligned=tensor.data_ptr() % 16 == 0)
+        ptx.run(made["ptx"], tensor, [key, *parameters, *numbers], programs)
+
+    monkeypatch.setattr(triton_kernel, "_launch", launch)
+    assert cases.trouble(case, triton_kernel.fill_, "cpu") == ""
 
 
 def test_constants_are_part_of_what_a_compiled_kernel_is_cached_by() -> None:
