@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from fill_cases import KERNEL
 
 from exnihilo.fills import backends
@@ -146,7 +147,7 @@ def test_the_switch_turns_both_kernels_off_without_a_word(choosing: pytest.Monke
     choosing.setattr(backends, "triton_fills", _fresh(backends.triton_fills))
     choosing.setattr(backends.importlib, "import_module", unimportable)
     assert backends.compiled() is None
-    assert backends.triton_fills() is None
+    assert backends.triton_fills(torch.device("cuda")) is None
 
 
 @pytest.mark.skipif(KERNEL is None, reason="the kernel was not built")

@@ -172,11 +172,6 @@ def test_without_triton_the_reference_fills_and_nothing_is_said() -> None:
     assert interpreted("-W", "error", "-c", program).stdout.strip() == "None"
 
 
-def test_kernels_that_are_switched_off_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(backends.SWITCH, "reference")
-    assert backends.triton_fills.__wrapped__(torch.device("cpu")) is None
-
-
 def test_a_kernel_that_cannot_run_is_not_used_and_that_is_said() -> None:
     """Not interpreted, a kernel cannot write to the memory of a CPU."""
     with pytest.warns(backends.ReferenceFillsWarning, match="Triton kernel is not used on cpu: .*Error"):

@@ -41,6 +41,7 @@ LAYOUTS = {
     "far out": Layout(box=Box((2**41,), (2**40 + 77,), (1500,)), strides=(1,)),
     "the last of all": Layout(box=Box((2**63,), (2**63 - 1500,), (1500,)), strides=(1,)),
     "long rows": Layout(box=Box((2**21, 2**21 + 5), (2**20, 1000), (3, 2100)), strides=(2100, 1)),
+    "rows that begin in their first program anywhere": Layout(box=Box((9, 3000), (0, 0), (3, 2048)), strides=(2048, 1)),
     "long rows with gaps": Layout(box=Box((9, 2**12), (3, 1024), (3, 2048)), strides=(2050, 1)),
     "short rows": Layout(box=Box((60, 90), (3, 5), (30, 40)), strides=(40, 1)),
     "a column": Layout(box=Box((700, 3), (0, 1), (700, 1)), strides=(1, 1)),
