@@ -1,12 +1,10 @@
 """A fill beside everything else in a process: memory, threads, forks, autograd, global states."""
 
-import gc
 import os
 import random
 import subprocess
 import sys
 import threading
-import weakref
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from fill_cases import BACKENDS, KERNEL, KEY, backend, elements, same_bits, thre
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from exnihilo.fills import Box, Law, backends, fill_, values
+from exnihilo.fills import Box, Law, fill_, values
 
 SCRIPT = Path(__file__).with_name("fill_running.py")
 compiled_only = pytest.mark.skipif(KERNEL is None, reason="the kernel was not built")
@@ -76,42 +74,6 @@ def test_several_threads_of_python_fill_at_once() -> None:
             worker.join()
     expected = elements(Law.normal(), 0, 2**19 + 5)
     assert all(same_bits(tensor, expected) for tensor in tensors)
-
-
-class Interrupted:
-    """A kernel during which Ctrl-C reaches the thread that called, while the others still write."""
-
-    def __init__(self) -> None:
-        self.caller = threading.current_thread()
-        self.may_end = threading.Event()
-
-    def fill(self, *_: object) -> None:
-        if threading.current_thread() is self.caller:
-            raise KeyboardInterrupt
-        self.may_end.wait(20)
-
-    fill_part = fill
-
-
-@pytest.mark.parametrize("arranged", ["flat", "permuted"])
-def test_memory_outlives_a_fill_that_is_interrupted(arranged: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Interrupted()
-    monkeypatch.setattr(backends, "compiled", lambda: kernel)
-    tensor = torch.empty(2**20) if arranged == "flat" else torch.empty(2**10, 2**10).t()
-    memory = weakref.ref(tensor)
-    others = set(threading.enumerate())
-    with threads(3), pytest.raises(KeyboardInterrupt):
-        fill_(tensor, Law.normal(), KEY)
-    del tensor
-    gc.collect()
-    writing = set(threading.enumerate()) - others
-    assert len(writing) == 2
-    assert memory() is not None
-    kernel.may_end.set()
-    for thread in writing:
-        thread.join()
-    gc.collect()
-    assert memory() is None
 
 
 # --- autograd ---------------------------------------------------------------------------------------------------------

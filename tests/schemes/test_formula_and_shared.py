@@ -14,9 +14,11 @@ from exnihilo.schemes.spec import from_text, to_text
 
 LAYOUT = Layout.vector(4096)
 UNIT = Uniform(bound=0.5, mean=0.5)
+# Of log x, x uniform in [1, 5]: the mean is (5 ln 5 - 4) / 4, the mean square (5 ln² 5 - 10 ln 5 + 8) / 4.
+LOG_STD = math.sqrt((5 * math.log(5) ** 2 - 10 * math.log(5) + 8) / 4 - ((5 * math.log(5) - 4) / 4) ** 2)
 # Scheme, and its standard deviation in closed form.
 CLOSED = [
-    (Formula(base=UNIT, of="log(x)"), 1.0),
+    (Formula(base=Uniform(bound=2.0, mean=3.0), of="log(x)"), LOG_STD),
     (Formula(base=UNIT, of="x * x"), math.sqrt(1 / 5 - 1 / 9)),
     (Formula(base=UNIT, of="exp(x * 2 - 1)"), math.sqrt(math.sinh(2) / 2 - math.sinh(1) ** 2)),
     (Formula(base=Normal(std=1.0), of="exp(x)"), math.sqrt((math.e - 1) * math.e)),

@@ -10,6 +10,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
+#include <pthread.h>
+#define HAS_THREADS 1
+#endif
 
 #include "_polynomials.h"
 
@@ -18,6 +22,7 @@
 #define CHUNK 1024 /* 4 KiB of float32, a multiple of every group: stays in the first-level cache while it is converted */
 #define MAX_PARAMETERS 13
 #define MAX_DIMS 64
+#define MAX_THREADS 64
 
 typedef void (*Law)(const uint32_t *key, uint64_t first_block, int64_t groups, const float *parameters, float *out);
 typedef void (*Store)(const float *values, int64_t n, void *memory);
@@ -169,6 +174,52 @@ static void write_part(const Fill *fill, const Part *part, int64_t base, char *m
     }
 }
 
+/* What one thread writes: elements first .. first + n of a part, or of a run that begins at `base`. */
+typedef struct {
+    const Fill *fill;
+    const Part *part; /* NULL: a run */
+    int64_t base;
+    char *memory;
+    int64_t first, n;
+} Share;
+
+static void *write_share(void *argument) {
+    const Share *share = argument;
+    if (share->part)
+        write_part(share->fill, share->part, share->base, share->memory, share->first, share->n);
+    else
+        write_run(share->fill, share->base + share->first, share->n,
+                  share->memory + share->first * share->fill->item_size);
+    return NULL;
+}
+
+/* The whole of a share by so many threads, this one among them, which also writes what a refused thread was to. */
+static void write_in_threads(Share whole, int64_t threads) {
+    if (threads > MAX_THREADS) threads = MAX_THREADS;
+    Share shares[MAX_THREADS];
+    for (int64_t i = 0; i < threads; i++) {
+        const int64_t begin = whole.n / threads * i / CHUNK * CHUNK;
+        const int64_t end = i + 1 < threads ? whole.n / threads * (i + 1) / CHUNK * CHUNK : whole.n;
+        shares[i] = whole;
+        shares[i].first = whole.first + begin;
+        shares[i].n = end - begin;
+    }
+#ifdef HAS_THREADS
+    pthread_t started[MAX_THREADS];
+    int is_started[MAX_THREADS];
+    for (int64_t i = 1; i < threads; i++)
+        is_started[i] = pthread_create(&started[i], NULL, write_share, &shares[i]) == 0;
+    write_share(&shares[0]);
+    for (int64_t i = 1; i < threads; i++)
+        if (is_started[i])
+            pthread_join(started[i], NULL);
+        else
+            write_share(&shares[i]);
+#else
+    for (int64_t i = 0; i < threads; i++) write_share(&shares[i]);
+#endif
+}
+
 static int read_fill(PyObject *const *args, Fill *fill) {
     const long law = PyLong_AsLong(args[0]), dtype = PyLong_AsLong(args[1]);
     const uint64_t key = PyLong_AsUnsignedLongLong(args[2]);
@@ -194,20 +245,21 @@ static int read_fill(PyObject *const *args, Fill *fill) {
     return !PyErr_Occurred();
 }
 
-/* fill(law, dtype, key, parameters, address, start, n) */
+/* fill(law, dtype, key, parameters, address, start, n, threads=1) */
 static PyObject *fill(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     Fill what;
-    if (count != 7) {
-        PyErr_SetString(PyExc_TypeError, "fill takes law, dtype, key, parameters, address, start, n");
+    if (count != 7 && count != 8) {
+        PyErr_SetString(PyExc_TypeError, "fill takes law, dtype, key, parameters, address, start, n, threads=1");
         return NULL;
     }
     if (!read_fill(args, &what)) return NULL;
     char *memory = PyLong_AsVoidPtr(args[4]);
     const int64_t start = PyLong_AsLongLong(args[5]), n = PyLong_AsLongLong(args[6]);
+    const int64_t threads = count == 8 ? PyLong_AsLongLong(args[7]) : 1;
     if (PyErr_Occurred()) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    write_run(&what, start, n, memory);
+    write_in_threads((Share){&what, NULL, start, memory, 0, n}, threads);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -221,14 +273,14 @@ static int read_dims(PyObject *tuple, int dims, int64_t *out) {
     return !PyErr_Occurred();
 }
 
-/* fill_part(law, dtype, key, parameters, address, base, sizes, index_strides, memory_strides, first, n) */
+/* fill_part(law, dtype, key, parameters, address, base, sizes, index_strides, memory_strides, first, n, threads=1) */
 static PyObject *fill_part(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     Fill what;
     Part part;
-    if (count != 11) {
+    if (count != 11 && count != 12) {
         PyErr_SetString(PyExc_TypeError, "fill_part takes law, dtype, key, parameters, address, base, sizes, "
-                                         "index_strides, memory_strides, first, n");
+                                         "index_strides, memory_strides, first, n, threads=1");
         return NULL;
     }
     if (!read_fill(args, &what)) return NULL;
@@ -252,9 +304,10 @@ static PyObject *fill_part(PyObject *module, PyObject *const *args, Py_ssize_t c
         part.memory_strides[dim] *= what.item_size;
     }
     const int64_t first = PyLong_AsLongLong(args[9]), n = PyLong_AsLongLong(args[10]);
+    const int64_t threads = count == 12 ? PyLong_AsLongLong(args[11]) : 1;
     if (PyErr_Occurred()) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    write_part(&what, &part, base, memory, first, n);
+    write_in_threads((Share){&what, &part, base, memory, first, n}, threads);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

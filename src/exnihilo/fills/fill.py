@@ -1,8 +1,5 @@
 """Writing a law into memory: any dtype and strides, all of a tensor or the box of it that this memory holds."""
 
-import itertools
-import threading
-from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -25,7 +22,7 @@ OWN_MEMORY = frozenset({Tensor, nn.Parameter, nn.Buffer})
 # Names of this module, which cost a tenth of attributes.
 _STRIDED, _CONSTANT = torch.strided, Kind.CONSTANT
 
-# A thread takes some 50 microseconds to start; this many elements take two to five times that.
+# A thread takes some 20 microseconds to start and to join; this many elements take 50 to 400.
 _SHARE = 2**18
 # The reference makes about twenty arrays of a chunk, 8 bytes an element at most.
 _REFERENCE_TILES = 2**10
@@ -128,30 +125,13 @@ def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
 def _fill_by_kernel(kernel: ModuleType, tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
     what = (law.kind, DTYPES[tensor.dtype], key.word, law.parameters)
     n = tensor.numel()
-    # Each share asks for the address itself, and so keeps the memory alive should this thread be interrupted.
+    threads = backends.num_threads(n, _SHARE)
     if (box is None or box.is_whole) and tensor.is_contiguous():
-        if n < 2 * _SHARE:
-            kernel.fill(*what, tensor.data_ptr(), 0, n)
-        else:
-            size = tensor.element_size()
-            _in_shares(n, lambda first, count: kernel.fill(*what, tensor.data_ptr() + first * size, first, count))
-        return
-    box = box or Box.whole(tensor.shape)
-    part = (box.start, *merged(tensor.shape, box.strides, tensor.stride()))
-    _in_shares(n, lambda first, count: kernel.fill_part(*what, tensor.data_ptr(), *part, first, count))
-
-
-def _in_shares(n: int, write: Callable[[int, int], object]) -> None:
-    """``write(first, count)`` over ``n`` elements, each thread one share; the last share is this thread's."""
-    count = backends.num_threads(n, _SHARE)
-    borders = [n * share // count // 1024 * 1024 for share in range(count)] + [n]
-    shares = [(first, after - first) for first, after in itertools.pairwise(borders)]
-    threads = [threading.Thread(target=write, args=share) for share in shares[:-1]]
-    for thread in threads:
-        thread.start()
-    write(*shares[-1])
-    for thread in threads:
-        thread.join()
+        kernel.fill(*what, tensor.data_ptr(), 0, n, threads)
+    else:
+        box = box or Box.whole(tensor.shape)
+        part = merged(tensor.shape, box.strides, tensor.stride())
+        kernel.fill_part(*what, tensor.data_ptr(), box.start, *part, 0, n, threads)
 
 
 def _fill_by_reference(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
