@@ -2,7 +2,7 @@
 
 A round fills one tensor both ways, and with `fill_`, which writes without computing and so is the limit. One thread is
 timed by the CPU time of that thread, which other work on the machine does not enter; two threads by the wall clock, of
-which the fastest tenth of short rounds is taken, on both sides alike. Tensors are 4 MiB of float32, touched before.
+which the fastest tenth of short rounds is taken, on both sides alike. Tensors have 2**22 elements, touched before.
 Orthogonal matrices are drawn by `exnihilo.init.orthogonal_`, and their defect max |Q'Q - 1| is measured on both sides.
 
     python benchmarks/fills.py [--rounds 25] [--only laws|orthogonal|small] [--json]
@@ -23,7 +23,7 @@ from exnihilo import init
 from exnihilo.fills import Key, Law, backends, fill_
 
 KEY = Key(0, "benchmark")
-N = 2**20
+N = 2**22
 SMALL = 256
 
 Fill = Callable[[Tensor], object]
