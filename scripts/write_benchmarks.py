@@ -232,11 +232,15 @@ def main() -> None:
     """Reads the arguments, runs, writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
-    parser.add_argument("--rounds", type=int, help="of engine and ledger; else as many as they take by themselves")
+    parser.add_argument(
+        "--rounds", type=int, help="of engine, ledger and building; else as many as they take by themselves"
+    )
     options = parser.parse_args()
     for name in options.only:
         script, arguments, layout = TABLES[name]
-        rounds = ("--rounds", str(options.rounds)) if options.rounds and script in ("engine", "ledger") else ()
+        rounds = (
+            ("--rounds", str(options.rounds)) if options.rounds and script in ("engine", "ledger", "building") else ()
+        )
         lines = [*layout(measured(script, (*arguments, *rounds))), "", origin()]
         PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
         print(f"{name}:", *lines, sep="\n", flush=True)

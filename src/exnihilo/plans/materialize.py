@@ -8,14 +8,13 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
-from exnihilo.fills.memory import empty_like
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.apply import gated, require_current_but, require_unsharded
 from exnihilo.plans.live import live_parameters
 from exnihilo.plans.records import Plan, Row
 from exnihilo.plans.scattering import together
-from exnihilo.plans.shards import meshes_of, reshard
+from exnihilo.plans.shards import as_dtensor, meshes_of, reshard
 from exnihilo.plans.writing import Draw, write_all_
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.folding import folded
@@ -84,12 +83,21 @@ def _allocated(plan: Plan, model: nn.Module, seed: int, device: torch.device) ->
     for row in plan.rows:
         tensor = live[row.parameter]
         if row.action == "assign":
-            made[id(tensor)] = memory = empty_like(tensor, device)
+            made[id(tensor)] = memory = _empty_like(tensor, device)
             scheme, key = from_text(row.scheme or ""), Key(seed, row.parameter)
             draws.append(Draw(parameter=memory, scheme=scheme, layout=row.layout, key=key))
         elif row.action == "keep":
             made[id(tensor)] = _moved(tensor, device)
     return made, draws
+
+
+def _empty_like(tensor: Tensor, device: torch.device) -> Tensor:
+    # A sharded tensor lies on its mesh, whatever else is asked. Huge pages were tried for large ones: the first touch
+    # then took four times as long on a virtual machine, whose host had to find memory in one piece.
+    sharded = as_dtensor(tensor)
+    if sharded is not None:
+        return torch.empty_like(sharded.detach(), device=sharded.device_mesh.device_type)
+    return torch.empty_like(tensor.detach(), device=device)
 
 
 def _put(model: nn.Module, made: dict[int, Tensor], device: torch.device) -> None:
