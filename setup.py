@@ -1,5 +1,7 @@
 """Builds the compiled kernel of the fills. All else about the package stands in pyproject.toml."""
 
+import sysconfig
+
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -19,16 +21,20 @@ class BuildKernel(build_ext):
         super().build_extension(ext)
 
 
+# Python without its lock has no limited API yet: there the kernel is built for that very version.
+IS_LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
 KERNEL = Extension(
     "exnihilo.fills._kernel",
     sources=["src/exnihilo/fills/_kernel.c"],
     depends=["src/exnihilo/fills/_tiles.h", "src/exnihilo/fills/_polynomials.h"],
-    py_limited_api=True,
+    py_limited_api=IS_LIMITED,
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_LIMITED else [],
     optional=True,  # without a compiler the package installs all the same, and fills by its reference
 )
 
 setup(
     ext_modules=[KERNEL],
     cmdclass={"build_ext": BuildKernel},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if IS_LIMITED else {},
 )

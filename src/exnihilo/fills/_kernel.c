@@ -3,7 +3,6 @@
    The laws stand in _tiles.h, which is compiled once for each instruction set; which one runs is decided when the module is
    imported. All give the same bits. */
 
-#define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
