@@ -32,6 +32,14 @@ NAMES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", t
 KINDS = sorted({law.kind for law in cases.LAWS.values()})
 
 
+@pytest.fixture(autouse=True, scope="module")
+def unswitched() -> Iterator[None]:
+    """Triton's kernel is asked for here, also where the rest of the tests run without kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(backends.SWITCH, raising=False)
+        yield
+
+
 def interpreted(*command: str) -> subprocess.CompletedProcess[str]:
     """Triton decides at import whether it interprets: a process of its own."""
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
