@@ -32,12 +32,10 @@ NAMES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", t
 KINDS = sorted({law.kind for law in cases.LAWS.values()})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unswitched() -> Iterator[None]:
-    """Triton's kernel is asked for here, also where the rest of the tests run without kernels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(backends.SWITCH, raising=False)
-        yield
+@pytest.fixture
+def unswitched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's kernel is asked for, also where the rest of the tests run without kernels."""
+    monkeypatch.delenv(backends.SWITCH, raising=False)
 
 
 def interpreted(*command: str) -> subprocess.CompletedProcess[str]:
@@ -180,12 +178,14 @@ def test_without_triton_the_reference_fills_and_nothing_is_said() -> None:
     assert interpreted("-W", "error", "-c", program).stdout.strip() == "None"
 
 
+@pytest.mark.usefixtures("unswitched")
 def test_a_kernel_that_cannot_run_is_not_used_and_that_is_said() -> None:
     """Not interpreted, a kernel cannot write to the memory of a CPU."""
     with pytest.warns(backends.ReferenceFillsWarning, match="Triton kernel is not used on cpu: .*Error"):
         assert backends.triton_fills.__wrapped__(torch.device("cpu")) is None
 
 
+@pytest.mark.usefixtures("unswitched")
 def test_a_kernel_with_other_bits_is_not_used_and_that_is_said() -> None:
     program = (
         "import torch, warnings\nfrom exnihilo.fills import backends, polynomials, triton_kernel\n"
