@@ -6,6 +6,7 @@ torchrun --nproc-per-node 4 examples/sharded.py       four, each with a quarter 
 
 import argparse
 import os
+import sys
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
@@ -37,3 +38,5 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {world} proce
 if world > 1:
     dist.barrier()  # a process that leaves while others still gather would break their connection
     dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads outlive the group, and may abort a process while Python ends (pytorch#190489)

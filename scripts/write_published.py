@@ -25,7 +25,8 @@ def main() -> None:
         "",
         f"Written by `scripts/write_published.py` on {date.today()} from `exnihilo claims --set published`: preset "
         f"{results['preset']}, seed {results['seed']}, {results['num_runs']:,} training runs in "
-        f"{duration_shown(results['seconds'])} (torch {where['torch']}, numerics version {where['numerics']}, {where['machine']}).",
+        f"{duration_shown(results['seconds'])} (torch {where['torch']}, "
+        f"numerics version {where['numerics']}, {where['machine']}).",
         "These are small versions: digits and the characters of Python's standard library, narrow networks, few steps. "
         "A verdict is about them. The rules were declared before the runs; the page that the command writes has every "
         "cell, table and figure.",

@@ -8,6 +8,7 @@ from torch import nn
 
 import exnihilo as xn
 from gated_networks import CRITERION, Residual, vectors
+from ranks import leave
 
 
 def gated():
@@ -45,7 +46,7 @@ def main(rank, rendezvous):
     for name, one in alone.named_parameters():
         whole = sharded.get_parameter(name).full_tensor()
         torch.testing.assert_close(one, whole, msg=lambda text, name=name: f"{name} under fully_shard: {text}")
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -166,6 +167,7 @@ import os, sys, torch, torch.distributed as dist
 from torch import nn
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 import exnihilo as xn
+from ranks import leave
 
 rank, world = int(sys.argv[1]), int(sys.argv[2])
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[3]}", rank=rank, world_size=world)
@@ -184,13 +186,14 @@ for placement in (Shard(0), Shard(1), Replicate()):
     eye = xn.init.eye_(distribute_tensor(torch.zeros(10, 7), mesh, [placement]))
     assert torch.equal(eye.full_tensor(), torch.eye(10, 7))
     assert bool((xn.init.constant_(weight, 0.5).full_tensor() == 0.5).all())
-dist.destroy_process_group()
+leave()
 """
 
 
 @pytest.mark.slow
 def test_a_sharded_tensor_holds_its_part_of_the_whole_draw_on_every_rank(tmp_path: Any) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    found_in = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": found_in}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", SHARDED, str(rank), "2", str(tmp_path / "store")],

@@ -16,6 +16,7 @@ from torch import nn
 
 import exnihilo as xn
 from exnihilo.errors import InvalidValueError
+from ranks import leave
 
 warnings.simplefilter("ignore")  # those of torch.distributed itself
 
@@ -57,7 +58,7 @@ def main(rank, size, meeting):
     except InvalidValueError as error:
         found["slices"] = error.fact
     print(json.dumps(found))
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

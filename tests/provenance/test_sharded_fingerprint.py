@@ -16,7 +16,8 @@ PROGRAM = Path(__file__).with_name("of_many_processes.py")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
 @pytest.mark.parametrize("size", [2, 4])
 def test_every_process_sees_the_fingerprint_of_the_whole_model(size, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    found_in = os.pathsep.join([str(PROGRAM.parents[1]), *sys.path])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": found_in}
     processes = [
         subprocess.Popen(
             [sys.executable, PROGRAM, str(rank), str(size), str(tmp_path / "meeting")],
