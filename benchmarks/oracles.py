@@ -12,7 +12,7 @@ import re
 import warnings
 
 import torch
-from models import Spec
+from model_list import Spec
 from torch import nn
 
 # Attention and feed-forward outputs by their common names.

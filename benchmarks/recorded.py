@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models import KEPT_ALIVE, listed  # first: it lets torchvision be imported
+from model_list import KEPT_ALIVE, listed  # first: it lets torchvision be imported
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "plans"))
 from real_starts import disagreements

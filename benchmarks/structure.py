@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models import KEPT_ALIVE, Spec, listed  # first: it lets torchvision be imported
+from model_list import KEPT_ALIVE, Spec, listed  # first: it lets torchvision be imported
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "structure"))
 import torch

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,9 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def ask() -> Ask:
-    """Calls ``exnihilo`` and returns exit code, standard output and standard error."""
+def ask() -> Generator[Ask]:
+    """Calls ``exnihilo`` and returns exit code, standard output and standard error. Its import path goes."""
+    before = sys.path.copy()
 
     def call(*arguments: str) -> tuple[int, str, str]:
         result = CliRunner().invoke(app, [*arguments], prog_name="exnihilo")
@@ -127,4 +129,5 @@ def ask() -> Ask:
             raise result.exception
         return result.exit_code, result.stdout, result.stderr
 
-    return call
+    yield call
+    sys.path[:] = before

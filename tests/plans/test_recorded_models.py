@@ -47,9 +47,9 @@ def specs():
     for package in ("transformers", "timm", "peft"):
         if sys.modules.get(package) is None and find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    import models  # benchmarks/models.py
+    import model_list  # benchmarks/model_list.py
 
-    return {spec.name: spec for spec in models.listed()}
+    return {spec.name: spec for spec in model_list.listed()}
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -4,7 +4,7 @@
 configurations, torchvision's classics, adapters by peft, and plain networks of our own. It is written from the packages
 by this script and committed; a model that cannot be read stays in it.
 
-Run: python benchmarks/models.py --write        (needs timm, transformers, torchvision and peft)
+Run: python benchmarks/model_list.py --write        (needs timm, transformers, torchvision and peft)
 """
 
 import argparse
