@@ -27,7 +27,7 @@ IS_LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
 KERNEL = Extension(
     "exnihilo.fills._kernel",
     sources=["src/exnihilo/fills/_kernel.c"],
-    depends=["src/exnihilo/fills/_tiles.h", "src/exnihilo/fills/_polynomials.h"],
+    depends=[f"src/exnihilo/fills/_{part}.h" for part in ("tiles", "polynomials", "reflections")],
     py_limited_api=IS_LIMITED,
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_LIMITED else [],
     optional=True,  # without a compiler the package installs all the same, and fills by its reference

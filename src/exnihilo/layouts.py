@@ -258,6 +258,8 @@ class Layout:
             True
         """
         self.require_matrix("matrices")
+        if self.num_matrices == 1 and self._ordered_dims == tuple(range(len(self.shape))):
+            return matrices.reshape(self.shape).contiguous()
         sizes = [*self._split_shape]
         del sizes[self.packed_dim]
         ordered = matrices.reshape(self.num_matrices, *(sizes[dim] for dim in self._ordered_dims))

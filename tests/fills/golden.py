@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from exnihilo.fills import FILLS_VERSION, Box, Key, Law, bits, permutation, values
+from exnihilo.fills import FILLS_VERSION, Box, Key, Law, bits, haar, permutation, values
 
 FILE = Path(__file__).with_name("golden.json")
 
@@ -34,6 +34,8 @@ LAWS: list[tuple[str, list[str]]] = [
     ("constant", ["0.3"]),
 ]
 
+HAAR = [(1, 1, 1), (2, 3, 5), (1, 32, 8), (1, 128, 128)]
+
 
 def drawn() -> dict[str, Any]:
     """What the code at hand draws."""
@@ -45,6 +47,7 @@ def drawn() -> dict[str, Any]:
         "indices": INDICES,
         "words": [f"{bits(key, 1, start=index)[0]:08x}" for index in INDICES],
         "permutation": permutation(key, 12).tolist(),
+        "haar": {"x".join(map(str, size)): haar_bits(*size) for size in HAAR},
         "laws": [{"law": maker, "arguments": texts, "bits": law_bits(maker, texts)} for maker, texts in LAWS],
     }
 
@@ -54,6 +57,12 @@ def law_bits(maker: str, arguments: list[str]) -> list[str]:
     law: Law = getattr(Law, maker)(*map(float, arguments))
     elements = [values(law, Key(SEED, NAME), Box((2**63,), (index,), (1,))) for index in INDICES]
     return [f"{int(element.view(torch.int32)) & 0xFFFFFFFF:08x}" for element in elements]
+
+
+def haar_bits(count: int, rows: int, columns: int) -> list[str]:
+    """The float32 bits of small orthogonal matrices, the first and the last eight of them."""
+    entries = haar(Key(SEED, NAME), count, rows, columns).flatten()
+    return [f"{int(entry) & 0xFFFFFFFF:08x}" for entry in torch.cat([entries[:8], entries[-8:]]).view(torch.int32)]
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from fill_cases import BACKENDS, KERNEL, backend, same_bits
 from scipy import stats
 from torch import Tensor
 
 from exnihilo.fills import Key, haar, normal
+from exnihilo.fills.reflections import SMALL
 
 N = 40_000
 # Five alarms for each of 7 sizes: a right law raises any of them for less than one in 20,000 keys.
@@ -105,6 +107,8 @@ SHAPES = [
     (5, 64, 64),
     (1, 65, 64),
     (12, 96, 160),
+    (2, 128, 128),
+    (2, 128, 129),
     (1, 257, 257),
     (1, 1000, 300),
     (1, 300, 1000),
@@ -120,7 +124,9 @@ def test_the_shorter_side_is_orthonormal_as_a_factorization_leaves_it(count: int
     assert (q.mT @ q - torch.eye(q.shape[2], dtype=torch.float64)).abs().max() <= 1e-6
 
 
-@pytest.mark.parametrize(("long", "short"), [(1, 1), (2, 2), (9, 1), (33, 33), (150, 150), (200, 70), (301, 300)])
+@pytest.mark.parametrize(
+    ("long", "short"), [(1, 1), (2, 2), (9, 1), (33, 33), (128, 128), (150, 150), (200, 70), (301, 300)]
+)
 def test_matrices_are_the_stated_product_and_wide_ones_its_transpose(long: int, short: int) -> None:
     expected = one_by_one(Key(0, "product"), long, short)
     np.testing.assert_allclose(haar(Key(0, "product"), 1, long, short)[0].numpy(), expected, rtol=0, atol=SAME)
@@ -151,6 +157,26 @@ def test_no_more_normals_are_drawn_than_the_reflections_have_entries(monkeypatch
 def test_a_normal_that_is_zero_gives_a_sign_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exnihilo.fills.reflections.normal", lambda key, n: torch.zeros(n))
     assert haar(Key(0, "w"), 1, 1, 1).abs().item() == pytest.approx(1.0)
+
+
+SMALL_SHAPES = [(1, 1, 1), (3, 1, 7), (50, 7, 1), (400, 3, 3), (2, 5, 64), (2, 33, 31), (1, 128, 128), (1, SMALL, 1)]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("count", "rows", "columns"), SMALL_SHAPES)
+def test_small_matrices_have_the_same_bits_everywhere(name: str, count: int, rows: int, columns: int) -> None:
+    with backend("reference"):
+        stated = haar(Key(3, "bits"), count, rows, columns)
+    with backend(name), threads(2), torch.autocast("cpu", torch.bfloat16), precision("medium"), defaults():
+        drawn = haar(Key(3, "bits"), count, rows, columns)
+    assert same_bits(drawn, stated)
+
+
+@pytest.mark.skipif(KERNEL is None, reason="the kernel was not built, or is switched off")
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0), (-1, -1), (SMALL + 1, 1), (2, SMALL), (2**40, 2**40)])
+def test_the_kernel_refuses_sizes_that_it_has_no_room_for(rows: int, columns: int) -> None:
+    with pytest.raises(ValueError, match=f"1 to {SMALL} entries"):
+        KERNEL.reflections(0, 0, 1, rows, columns)
 
 
 @contextmanager
@@ -196,7 +222,7 @@ def defaults() -> Iterator[None]:
     ],
     ids=["threads", "autocast", "high", "medium", "defaults", "inference"],
 )
-@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 512, 512), (4, 96, 160)])
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 512, 512), (4, 100, 170)])
 def test_values_are_the_same_under_whatever_pytorch_is_set_to(state, count: int, rows: int, columns: int) -> None:
     with threads(1):
         alone = haar(Key(0, "state"), count, rows, columns)

@@ -22,9 +22,14 @@
 #define MAX_PARAMETERS 13
 #define MAX_DIMS 64
 #define MAX_THREADS 64
+#define SMALL 16384    /* entries of a matrix that is multiplied out here */
+#define SMALL_SIDE 128 /* its shorter side is no longer */
+#define SHORTEST 1e-6  /* of a vector of zeros, which a draw of one number may be */
 
 typedef void (*Law)(const uint32_t *key, uint64_t first_block, int64_t groups, const float *parameters, float *out);
 typedef void (*Store)(const float *values, int64_t n, void *memory);
+typedef void (*Products)(const float *normals, float *out, int64_t count, int64_t rows, int64_t columns, int is_wide,
+                         double *room);
 
 enum { NUM_LAWS = 6, NUM_DTYPES = 4 };
 static const int64_t ITEM_SIZE[NUM_DTYPES] = {4, 8, 2, 2}; /* float32, float64, bfloat16, float16 */
@@ -33,6 +38,7 @@ typedef struct {
     int64_t group_tiles; /* tiles that are made together */
     Law laws[NUM_LAWS];
     Store stores[NUM_DTYPES]; /* NULL: copied as it is */
+    Products products;
 } Kernels;
 
 #if defined(_MSC_VER)
@@ -311,6 +317,32 @@ static PyObject *fill_part(PyObject *module, PyObject *const *args, Py_ssize_t c
     Py_RETURN_NONE;
 }
 
+/* reflections(normals, out, count, rows, columns): matrices of few entries, from addresses of float32 */
+static PyObject *reflections(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "reflections takes normals, out, count, rows, columns");
+        return NULL;
+    }
+    const float *normals = PyLong_AsVoidPtr(args[0]);
+    float *out = PyLong_AsVoidPtr(args[1]);
+    const int64_t matrices = PyLong_AsLongLong(args[2]);
+    const int64_t rows = PyLong_AsLongLong(args[3]), columns = PyLong_AsLongLong(args[4]);
+    if (PyErr_Occurred()) return NULL;
+    if (rows < 1 || columns < 1 || rows > SMALL || columns > SMALL || rows * columns > SMALL) {
+        PyErr_Format(PyExc_ValueError, "a matrix has 1 to %d entries here", SMALL);
+        return NULL;
+    }
+    const int is_wide = rows < columns;
+    double *room = malloc(2 * SMALL * sizeof(double));
+    if (!room) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    selected->products(normals, out, matrices, is_wide ? columns : rows, is_wide ? rows : columns, is_wide, room);
+    Py_END_ALLOW_THREADS
+    free(room);
+    Py_RETURN_NONE;
+}
+
 static PyObject *levels(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyObject *found = PyList_New(0);
@@ -349,6 +381,7 @@ static PyObject *select_(PyObject *module, PyObject *name) {
 static PyMethodDef methods[] = {
     {"fill", (PyCFunction)(void (*)(void))fill, METH_FASTCALL, NULL},
     {"fill_part", (PyCFunction)(void (*)(void))fill_part, METH_FASTCALL, NULL},
+    {"reflections", (PyCFunction)(void (*)(void))reflections, METH_FASTCALL, NULL},
     {"levels", levels, METH_NOARGS, NULL},
     {"level", level, METH_NOARGS, NULL},
     {"select", select_, METH_O, NULL},

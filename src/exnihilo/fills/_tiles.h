@@ -190,10 +190,13 @@ TARGET static void NAME(to_float64)(const float *restrict values, int64_t n, voi
     for (int64_t i = 0; i < n; i++) out[i] = (double)values[i];
 }
 
+#include "_reflections.h"
+
 static const Kernels NAME(kernels) = {
     GROUP / PAIRS,
     {NAME(words), NAME(uniform), NAME(normal), NAME(truncated_center), NAME(truncated_tails), NAME(rademacher)},
     {NULL, NAME(to_float64), NAME(to_bfloat16), NAME(to_float16)},
+    NAME(products),
 };
 
 #undef ROTATE

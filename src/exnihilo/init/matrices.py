@@ -154,7 +154,8 @@ def _orthogonal_(
     def sample(key: Key) -> Tensor:
         layout = layout_by_position(tuple(tensor.shape)) if module is None else layout_in(module, tensor)
         drawn = scheme.sample(layout, key)
-        return (_in_float64(drawn, layout) if tensor.dtype is torch.float64 else drawn).mul_(gain)
+        drawn = _in_float64(drawn, layout) if tensor.dtype is torch.float64 else drawn
+        return drawn if gain == 1 else drawn.mul_(gain)
 
     return make_(tensor, sample, generator, key)
 

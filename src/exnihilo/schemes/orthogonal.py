@@ -48,7 +48,8 @@ class Orthogonal:
         Mezzadri (2006), How to generate random matrices from the classical compact groups (the signs).
 
     Differs:
-        Values are deterministic on one platform, and equal to about 1e-6 of ``gain`` across platforms.
+        Matrices of more than 2**14 entries are deterministic on one platform, and equal to about 1e-6 of ``gain``
+        across platforms; smaller ones have the same bits everywhere.
     """
 
     gain: float = 1.0
@@ -60,7 +61,8 @@ class Orthogonal:
         """Fresh values: float32, of shape ``layout.shape``."""
         layout.require_matrix("singular values")
         columns = layout.in_units * layout.receptive_field
-        return layout.assemble(haar(key, layout.num_matrices, layout.out_units, columns).mul_(self.gain))
+        drawn = haar(key, layout.num_matrices, layout.out_units, columns)
+        return layout.assemble(drawn if self.gain == 1 else drawn.mul_(self.gain))
 
     def expected_std(self, layout: Layout) -> float:
         """The promise: ``gain / sqrt(max(rows, columns))``."""
@@ -100,7 +102,8 @@ class DeltaOrthogonal:
         Estimators, section 3 (how the center is drawn).
 
     Differs:
-        Values are deterministic on one platform, and equal to about 1e-6 of ``gain`` across platforms.
+        Matrices of more than 2**14 entries are deterministic on one platform, and equal to about 1e-6 of ``gain``
+        across platforms; smaller ones have the same bits everywhere.
     """
 
     gain: float = 1.0
