@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -392,6 +393,18 @@ def one_rank_refuses(world):
     require_untouched(model, before)
 
 
+def ranks_differ(world):
+    """In the seed, or in one scheme of the plan: all ranks raise, none waits for another, and nothing is written."""
+    for recipe in ("he", "orthogonal"):
+        plan, other = planned(recipe), planned(recipe, overrides={"head.weight": "normal(std=0.5)"})
+        is_last = dist.get_rank() == world - 1
+        for given, seed in ((plan, int(is_last)), (other if is_last else plan, 0)):
+            model = by_fsdp(world)
+            before = held(model)
+            refuses(ShardError, "differ in what they are to write", partial(xn.apply, given, model, seed=seed))
+            require_untouched(model, before)
+
+
 def one_rank_fails_half_way(world):
     """A write that breaks off on one rank: every rank puts its old values back."""
     model, plan = by_fsdp(world), planned()
@@ -509,6 +522,7 @@ CASES |= {
         after_a_forward_pass,
         from_meta,
         one_rank_refuses,
+        ranks_differ,
         one_rank_fails_half_way,
         the_owner_fails,
         a_plan_for_another_model,

@@ -78,6 +78,69 @@ def test_ties_frozen_parameters_and_attributes_stay():
     assert type(made.table.weight) is nn.Parameter
 
 
+class Weight(nn.Parameter):
+    """A class of a user's own."""
+
+
+class Hooked(nn.Module):
+    """Hooks and a class on parameters, and one buffer in two modules and beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear(4, 3)
+        self.scale = Weight(torch.ones(3))
+        self.removable = self.up.weight.register_hook(lambda gradient: gradient * 0)
+        self.reached = []
+        self.up.bias.register_post_accumulate_grad_hook(self.reached.append)
+        self.first, self.second = nn.Identity(), nn.Identity()
+        self.places = torch.arange(3.0)
+        for holder in (self.first, self.second):
+            holder.register_buffer("places", self.places)
+
+    def forward(self, x):
+        return self.up(x) * self.scale
+
+
+def test_hooks_and_classes_of_parameters_and_ties_of_buffers_stay():
+    model, plan = xn.record(Hooked)
+    xn.materialize(model, plan, seed=0)
+    assert type(model.scale) is Weight
+    assert model.first.places is model.second.places is model.places
+    model(torch.ones(2, 4)).sum().backward()
+    assert not model.up.weight.grad.any() and len(model.reached) == 1
+    model.removable.remove()
+    model(torch.ones(2, 4)).sum().backward()
+    assert model.up.weight.grad.any()
+    assert xn.rebuild(xn.manifest(model, plan, 0), Hooked).is_exact
+
+
+class Counting(nn.BatchNorm1d):
+    """A norm that holds more than its statistics."""
+
+    def __init__(self, width, tracks):
+        super().__init__(width, track_running_stats=tracks)
+        self.register_buffer("extra", torch.full((width,), 7.0))
+
+
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_buffer_that_a_norm_has_beside_its_statistics_is_named(tracks):
+    def build():
+        return nn.Sequential(nn.Linear(3, 4), Counting(4, tracks))
+
+    plan = xn.plan(build(), "he", example=torch.zeros(2, 3))
+    with pytest.raises(InvalidValueError, match=r"1 buffer is on the meta device(.|\n)*1\.extra"):
+        xn.materialize(on_meta(build), plan, seed=0)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_and_nothing_changes(device):
+    meta = on_meta(image_net)
+    plan = xn.plan(image_net(), "he", example=torch.zeros(1, 3, 8, 8))
+    with pytest.raises(InvalidValueError, match=f"There is no device '{device}' here"):
+        xn.materialize(meta, plan, seed=0, device=device)
+    assert all(tensor.is_meta for tensor in meta.state_dict().values())
+
+
 def test_statistics_of_a_batch_norm_start_as_they_do_when_it_is_built():
     made = xn.materialize(on_meta(image_net), planned(image_net, "he", torch.zeros(1, 3, 8, 8)), seed=0)
     assert same(dict(image_net().named_buffers()), dict(made.named_buffers()))

@@ -50,7 +50,8 @@ def apply(plan: Plan, model: nn.Module, seed: int) -> Applied:
         InvalidValueError: A parameter cannot be written (on the meta device, sparse, expanded, made under
             inference_mode, in memory of another one), the seed is out of range, or gates would be added to a sharded
             model. Nothing was written.
-        ShardError: A shard is not what its placements say, or another rank failed. Nothing was written.
+        ShardError: A shard is not what its placements say, the ranks differ in plan or seed, or another rank failed.
+            Nothing was written.
 
     Example:
         >>> import torch

@@ -20,6 +20,16 @@ def live_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {names[path]: parameter for path, parameter in model.named_parameters(remove_duplicate=False)}
 
 
+def keep_identity(parameter: nn.Parameter, new: nn.Parameter) -> None:
+    """Give a parameter's class, attributes and hooks to the one that takes its place."""
+    new.__class__ = type(parameter)
+    vars(new).update(vars(parameter))
+    # The very dicts: a handle that the hooks' owner kept still removes them.
+    new._backward_hooks = parameter._backward_hooks
+    after = "_post_accumulate_grad_hooks"
+    setattr(new, after, getattr(parameter, after))
+
+
 def ties(live: Mapping[str, nn.Parameter]) -> dict[str, str | None]:
     """The owner's name for each tied name, None for owners: the first name of each tensor."""
     owners: dict[int, str] = {}

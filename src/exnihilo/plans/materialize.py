@@ -1,6 +1,6 @@
 """The verb ``materialize``: a model on the meta device gets memory, and in it the values of a plan, written once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from exnihilo.fills import Key
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.apply import gated, require_current_but, require_unsharded
-from exnihilo.plans.live import live_parameters
+from exnihilo.plans.live import keep_identity, live_parameters
 from exnihilo.plans.records import Plan, Row
 from exnihilo.plans.scattering import together
 from exnihilo.plans.shards import as_dtensor, meshes_of, reshard
@@ -39,9 +39,9 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
 
     Raises:
         StalePlanError: The model's parameters are not those of the plan.
-        InvalidValueError: A meta parameter is kept by the plan, a meta buffer has values that no plan knows, or the
-            seed is out of range. The model is as it was.
-        ShardError: A shard is not what its placements say, or another rank failed.
+        InvalidValueError: A meta parameter is kept by the plan, a meta buffer has values that no plan knows, there is
+            no such device, or the seed is out of range. The model is as it was.
+        ShardError: A shard is not what its placements say, the ranks differ in plan or seed, or another rank failed.
 
     Example:
         >>> from exnihilo.plans.make import plan as make_plan
@@ -56,6 +56,7 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
     attached: list[Gate] = []
     try:
         with together(meshes):
+            there = _device(device)
             Key(seed, plan.model)  # refuses a seed out of range, also where the plan writes nothing
             present = gated(model)
             missing = [gate for gate in plan.gates if gate.name not in present]
@@ -64,13 +65,27 @@ def materialize(model: nn.Module, plan: Plan, seed: int, device: str | torch.dev
             _require_buffers(model)
             attach(model, missing)
             attached = missing
-            made, draws = _allocated(plan, model, seed, torch.device(device))
+            made, draws = _allocated(plan, model, seed, there)
+            made |= _buffers(model, there, made)
         write_all_(draws)
     except BaseException:  # an interrupt or a lack of memory too must leave the model on meta
         detach(model, attached)
         raise
-    _put(model, made, torch.device(device))
+    _put(model, made)
     return model
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """A device that takes tensors."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # as builds without CUDA have it
+        reason = str(error).partition("\n")[0]
+        raise InvalidValueError(
+            f"There is no device '{device}' here: {reason}.".replace("..", "."),
+            context=["nothing was changed"],
+            fix='materialize(model, plan, seed=0, device="cpu")',
+        ) from None
 
 
 def _allocated(plan: Plan, model: nn.Module, seed: int, device: torch.device) -> tuple[dict[int, Tensor], list[Draw]]:
@@ -100,8 +115,18 @@ def _empty_like(tensor: Tensor, device: torch.device) -> Tensor:
     return torch.empty_like(tensor.detach(), device=device)
 
 
-def _put(model: nn.Module, made: dict[int, Tensor], device: torch.device) -> None:
-    """Exchange the tensors of every module; nothing in here allocates what could be lacking but for buffers."""
+def _buffers(model: nn.Module, device: torch.device, made: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """The tensor for each buffer, by the id of the one that it stands for: one for all modules that share it."""
+    moved: dict[int, Tensor] = {}
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
+            if id(buffer) not in made and id(buffer) not in moved:
+                moved[id(buffer)] = _begun(name, buffer, device) if buffer.is_meta else _moved(buffer, device)
+    return moved
+
+
+def _put(model: nn.Module, made: Mapping[int, Tensor]) -> None:
+    """Exchange the tensors of every module; nothing in here allocates what could be lacking."""
     parameters: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -109,22 +134,17 @@ def _put(model: nn.Module, made: dict[int, Tensor], device: torch.device) -> Non
                 parameters[id(parameter)] = _renewed(parameter, made[id(parameter)])
             setattr(module, name, parameters[id(parameter)])
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-            if id(buffer) in made:
-                setattr(module, name, made[id(buffer)])
-            elif not buffer.is_meta:
-                setattr(module, name, _moved(buffer, device))
-        if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.is_meta:
-            _renew_statistics(module, device)
+            setattr(module, name, made[id(buffer)])
     # Modules that keep their parameters in a second place, such as recurrent and sharded ones, renew it here.
     model._apply(_same)  # pyright: ignore[reportPrivateUsage]
 
 
 def _renewed(parameter: nn.Parameter, values: Tensor) -> nn.Parameter:
-    """A parameter of the same class and attributes with these values."""
+    """A parameter of the same class, attributes and hooks with these values."""
     if parameter.data_ptr() == values.data_ptr() and not parameter.is_meta:
         return parameter
     new = nn.Parameter(values, requires_grad=parameter.requires_grad)
-    vars(new).update(vars(parameter))
+    keep_identity(parameter, new)
     return new
 
 
@@ -133,13 +153,16 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.detach() if hasattr(tensor, "placements") else tensor.detach().to(device)
+    """The tensor itself where it lies there."""
+    return tensor if tensor.device == device or hasattr(tensor, "placements") else tensor.detach().to(device)
 
 
-def _renew_statistics(norm: _NormBase, device: torch.device) -> None:
-    for name, buffer in norm.named_buffers(recurse=False):
-        setattr(norm, name, torch.empty_like(buffer, device=device))
-    norm.reset_running_stats()
+# What a norm counts while it trains, and what it begins with.
+_STATISTICS = {"running_mean": 0, "running_var": 1, "num_batches_tracked": 0}
+
+
+def _begun(name: str, buffer: Tensor, device: torch.device) -> Tensor:
+    return torch.full_like(buffer, _STATISTICS[name], device=device)
 
 
 def _require_buffers(model: nn.Module) -> None:
@@ -148,7 +171,7 @@ def _require_buffers(model: nn.Module) -> None:
         f"{path}.{name}".removeprefix(".")
         for path, module in model.named_modules()
         for name, buffer in module.named_buffers(recurse=False)
-        if buffer.is_meta and not isinstance(module, _NormBase)
+        if buffer.is_meta and not (isinstance(module, _NormBase) and name in _STATISTICS)
     ]
     if unknown:
         count = "1 buffer is" if len(unknown) == 1 else f"{len(unknown)} buffers are"

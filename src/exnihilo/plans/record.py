@@ -14,7 +14,7 @@ from exnihilo.construction.memory import Memory
 from exnihilo.construction.recorder import Recorder
 from exnihilo.construction.truncated import truncated_noted
 from exnihilo.errors import RecordError
-from exnihilo.plans.live import live_parameters, require_separate, ties
+from exnihilo.plans.live import keep_identity, live_parameters, require_separate, ties
 from exnihilo.plans.recorded import Told, row, told
 from exnihilo.plans.records import Plan, Row
 from exnihilo.structure.folding import folded
@@ -91,8 +91,7 @@ def _leave_to_meta(model: nn.Module, parameter: nn.Parameter) -> None:
     """Put a parameter on the meta device: the same object wherever that is possible, since anything may refer to it."""
     shaped = torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype, device="meta")
     left = nn.Parameter(shaped, requires_grad=parameter.requires_grad)
-    left.__class__ = type(parameter)
-    vars(left).update(vars(parameter))
+    keep_identity(parameter, left)
     try:
         torch.utils.swap_tensors(parameter, left)
     except RuntimeError:  # PyTorch's recurrent modules hold weak references

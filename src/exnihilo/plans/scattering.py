@@ -1,7 +1,7 @@
 """What ranks do together: agree that none failed, deal a tensor out from its owner, gather one."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,29 @@ def together(meshes: "Sequence[DeviceMesh]") -> Generator[None]:
             context=["nothing was written here, or old values were put back"],
             fix="read that rank's own error, which names the parameter",
         )
+
+
+def require_agreement(words: "Mapping[DeviceMesh, int]", what: str) -> None:
+    """Raise ShardError on every rank of a mesh whose ranks do not all have the same word for it. Collective.
+
+    Args:
+        words: Of each mesh, in one order on all ranks; in [0, 2**63).
+        what: That the words stand for.
+    """
+    import torch.distributed as dist
+
+    for mesh, word in words.items():
+        if mesh.get_coordinate() is not None:
+            extremes = torch.tensor([word, -word], dtype=torch.int64, device=mesh.device_type)
+            for mesh_dim in range(mesh.ndim):
+                dist.all_reduce(extremes, op=dist.ReduceOp.MAX, group=mesh.get_group(mesh_dim))
+            largest, smallest = extremes[0].item(), -extremes[1].item()
+            if largest != smallest:
+                raise ShardError(
+                    f"The ranks of {mesh} differ in {what}, and their shards would be parts of different models.",
+                    context=["nothing was written"],
+                    fix="the same plan and the same seed on every rank: apply(plan, model, seed=0)",
+                )
 
 
 def _any_failed(meshes: "Sequence[DeviceMesh]", *, here: bool) -> bool:

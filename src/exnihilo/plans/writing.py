@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from exnihilo.errors import InvalidValueError, ShardError
-from exnihilo.fills import Key
+from exnihilo.fills import FILLS_VERSION, Key
 from exnihilo.layouts import Layout
-from exnihilo.plans.scattering import is_owner, received, together
+from exnihilo.plans.scattering import is_owner, received, require_agreement, together
 from exnihilo.plans.shards import as_dtensor, flat_boxes, local_part, meshes_of, pieces
 from exnihilo.schemes.boxes import fill_box_, is_local
 from exnihilo.schemes.scheme import Elementwise, Scheme
@@ -81,13 +81,16 @@ def write_all_(draws: Sequence[Draw]) -> None:
 
     Raises:
         InvalidValueError: As ``write_`` does.
-        ShardError: As ``write_`` does, or another rank failed.
+        ShardError: As ``write_`` does; or the ranks differ in what they are to write; or another rank failed.
     """
     meshes = meshes_of(draw.parameter for draw in draws)
     scattered: list[tuple[Draw, DTensor]] = []
     with together(meshes):
         for draw in draws:
             require_writable(draw)
+    with together(meshes):
+        require_agreement(_words(draws, meshes), "what they are to write")
+    with together(meshes):
         for draw in draws:
             sharded = _scattered(draw)
             if sharded is None:
@@ -176,6 +179,15 @@ def put_back_(old: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> No
         # The parameter whose write was refused refuses this one too; the others must still be put back.
         with contextlib.suppress(RuntimeError):
             _copy(local_part(parameters[name]), values)
+
+
+def _words(draws: Sequence[Draw], meshes: "Sequence[DeviceMesh]") -> "dict[DeviceMesh, int]":
+    """For each mesh a number in [0, 2**63) that tells apart what its parameters are to hold."""
+    told: dict[DeviceMesh, list[str]] = {mesh: [] for mesh in meshes}
+    for draw in draws:
+        if (sharded := as_dtensor(draw.parameter)) is not None:
+            told[sharded.device_mesh].append(f"{draw.key} {draw.scheme} {draw.layout}")
+    return {mesh: Key(FILLS_VERSION, "\n".join(lines)).word >> 1 for mesh, lines in told.items()}
 
 
 def _scattered(draw: Draw) -> "DTensor | None":

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.plans.live import dtype_name, live_parameters
+from exnihilo.plans.scattering import gathered
 from exnihilo.plans.values import digest
 from exnihilo.provenance.records import Fingerprint, TensorDigest
 from exnihilo.structure.folding import folded
@@ -136,6 +137,16 @@ def _digests(tensors: Sequence[Tensor]) -> list[str]:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         waiting = pool.map(digest, [tensors[i] for i in own])
         # All processes gather in one order: that of the model.
-        found = {i: digest(cast("Any", tensors[i]).full_tensor()) for i in sorted(sharded)}
+        found = {i: digest(_whole(tensors[i])) for i in sorted(sharded)}
         found.update(zip(own, waiting, strict=True))
     return [found[i] for i in range(len(tensors))]
+
+
+def _whole(sharded: Tensor) -> Tensor:
+    values = gathered(sharded)
+    if values is None:
+        raise InvalidValueError(
+            "A parameter is sharded over a mesh that this process is outside of, which has none of its values.",
+            fix="take the fingerprint on the processes of the mesh",
+        )
+    return values
