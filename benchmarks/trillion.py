@@ -26,10 +26,10 @@ from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 
 from exnihilo.fills import Box, Key
+from exnihilo.fills.shards import boxes
 from exnihilo.layouts import Layout
 from exnihilo.plans.make import plan
 from exnihilo.plans.records import Plan, Row
-from exnihilo.plans.shards import boxes
 from exnihilo.schemes.boxes import fill_box_, is_local, sample_box
 from exnihilo.schemes.spec import from_text
 

@@ -22,9 +22,9 @@ import exnihilo as xn
 from exnihilo import schemes
 from exnihilo.errors import InvalidValueError, ShardError, StalePlanError
 from exnihilo.fills import Key
+from exnihilo.fills.shards import pieces
 from exnihilo.plans import writing
 from exnihilo.plans.scattering import gathered, owner_of
-from exnihilo.plans.shards import pieces
 from exnihilo.plans.writing import Draw, write_, write_all_
 from exnihilo.schemes.spec import from_text
 

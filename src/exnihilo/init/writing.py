@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from exnihilo.errors import DrawError, InvalidValueError
+from exnihilo.errors import DrawError, InvalidValueError, ShardError
 from exnihilo.fills import Box, Key, Law, fill_, values
 from exnihilo.fills.fill import fill_small_, small_kernel
 from exnihilo.fills.key import word_of
 from exnihilo.fills.laws import Kind
+from exnihilo.fills.shards import pieces
 from exnihilo.init.keys import drawn_seed, require_one_source
 
 if TYPE_CHECKING:  # its import takes a second, which nobody pays who shards nothing
@@ -32,7 +34,7 @@ def draw_(tensor: Tensor, law: Law, generator: torch.Generator | None, key: Key 
     if tensor.is_complex():
         _draw_complex_(tensor, law, key)
     elif _is_sharded(tensor):
-        _write_shard_(tensor, values(law, key, Box.whole(tensor.shape)))
+        _fill_shard_(tensor, law, key)
     else:
         _fill_(tensor, law, key)
     return tensor
@@ -64,9 +66,9 @@ def is_left_alone(tensor: Tensor) -> bool:
     return tensor.is_meta or tensor.numel() == 0 or isinstance(tensor, FakeTensor)
 
 
-def _fill_(tensor: Tensor, law: Law, key: Key) -> None:
+def _fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> None:
     try:
-        fill_(tensor, law, key)
+        fill_(tensor, law, key, box)
     except InvalidValueError as error:  # such as overlapping entries, for which torch raises RuntimeError
         raise DrawError(error.fact, context=error.context, fix=error.fix) from None
 
@@ -88,6 +90,18 @@ def _draw_complex_(tensor: Tensor, law: Law, key: Key) -> None:
 def _is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
     sharding = sys.modules.get("torch.distributed.tensor")  # where it was not imported there is no DTensor
     return sharding is not None and isinstance(tensor, sharding.DTensor)
+
+
+def _fill_shard_(tensor: "DTensor", law: Law, key: Key) -> None:
+    """Each rank draws its own part alone; all of it where the placements do not say which that is."""
+    try:
+        mine = pieces(tensor)
+    except ShardError:
+        _write_shard_(tensor, values(law, key, Box.whole(tensor.shape)))
+        return
+    for view, box in mine:
+        _fill_(view, law, key, box)
+    increment_version(tensor)
 
 
 def _write_shard_(tensor: "DTensor", full: Tensor) -> None:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
+from exnihilo.fills.shards import meshes_of, reshard
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.live import live_parameters, require_current, require_separate
 from exnihilo.plans.make import plan as make_plan
 from exnihilo.plans.records import Applied, Plan, Row, Written
 from exnihilo.plans.scattering import gathered, together
-from exnihilo.plans.shards import meshes_of, reshard
 from exnihilo.plans.values import described, digest
 from exnihilo.plans.writing import Draw, copies, put_back_, require_writable, write_all_
 from exnihilo.recipes.records import Recipe

@@ -8,13 +8,13 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
+from exnihilo.fills.shards import as_dtensor, meshes_of, reshard
 from exnihilo.gates.attach import attach, detach
 from exnihilo.gates.records import Gate
 from exnihilo.plans.apply import gated, require_current_but, require_unsharded
 from exnihilo.plans.live import keep_identity, live_parameters
 from exnihilo.plans.records import Plan, Row
 from exnihilo.plans.scattering import together
-from exnihilo.plans.shards import as_dtensor, meshes_of, reshard
 from exnihilo.plans.writing import Draw, write_all_
 from exnihilo.schemes.spec import from_text
 from exnihilo.structure.folding import folded

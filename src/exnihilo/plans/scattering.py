@@ -11,7 +11,7 @@ from torch import Tensor
 
 from exnihilo.errors import ShardError
 from exnihilo.fills import Key
-from exnihilo.plans.shards import as_dtensor, dealing, local_part, share
+from exnihilo.fills.shards import as_dtensor, dealing, local_part, share
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.fills import Key
+from exnihilo.fills.shards import reshard
 from exnihilo.plans.live import dtype_name, live_parameters
 from exnihilo.plans.records import Applied, Overwritten, Survival, Written
 from exnihilo.plans.scattering import gathered
-from exnihilo.plans.shards import reshard
 from exnihilo.plans.values import described, digest
 from exnihilo.schemes.spec import from_text
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from exnihilo.errors import InvalidValueError, ShardError
 from exnihilo.fills import FILLS_VERSION, Key
+from exnihilo.fills.shards import as_dtensor, flat_boxes, local_part, meshes_of, pieces
 from exnihilo.layouts import Layout
 from exnihilo.plans.scattering import is_owner, received, require_agreement, together
-from exnihilo.plans.shards import as_dtensor, flat_boxes, local_part, meshes_of, pieces
 from exnihilo.schemes.boxes import fill_box_, is_local
 from exnihilo.schemes.scheme import Elementwise, Scheme
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from exnihilo.errors import ShardError
-from exnihilo.fills import Box
+from exnihilo.fills.box import Box
 
 if TYPE_CHECKING:  # its import takes a second, which nobody pays who shards nothing
     from torch.distributed.device_mesh import DeviceMesh

@@ -12,7 +12,7 @@ from torch import nn
 
 from exnihilo.errors import ShardError
 from exnihilo.fills import Box
-from exnihilo.plans.shards import boxes, flat_boxes, pieces, runs, share
+from exnihilo.fills.shards import boxes, flat_boxes, pieces, runs, share
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this build has no torch.distributed")
 if dist.is_available():
