@@ -180,6 +180,7 @@ def small(rounds: int) -> list[dict[str, object]]:
         "uniform_": (nn.init.uniform_, init.uniform_, lambda t: init.uniform_(t, key=KEY)),
         "trunc_normal_": (nn.init.trunc_normal_, init.trunc_normal_, lambda t: init.trunc_normal_(t, key=KEY)),
         "xavier_uniform_": (nn.init.xavier_uniform_, init.xavier_uniform_, lambda t: init.xavier_uniform_(t, key=KEY)),
+        "orthogonal_": (nn.init.orthogonal_, init.orthogonal_, lambda t: init.orthogonal_(t, key=KEY)),
         "zeros_": (nn.init.zeros_, init.zeros_, init.zeros_),
     }
 

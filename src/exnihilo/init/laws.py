@@ -14,14 +14,14 @@ from exnihilo.layouts import Layout
 from exnihilo.schemes.scheme import Elementwise
 
 # A model has few different shapes and numbers, and a draw of 256 elements takes no longer than to work out its law.
-_REMEMBERED = 4096
+REMEMBERED = 4096
 # Laws that both parts of a complex number can have, each on its own.
 COMPLEX = (torch.complex64, torch.complex128)
 BY_PARTS = frozenset({Kind.UNIFORM, Kind.NORMAL, Kind.CONSTANT})
 _LARGEST = torch.finfo(torch.float32).max
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def uniform_law(low: float, high: float, dtype: torch.dtype) -> Law:
     """Uniform in ``[low, high)``; both must lie in the range of ``dtype``, as torch has it."""
     require_dtype(dtype, Kind.UNIFORM)
@@ -42,7 +42,7 @@ def uniform_law(low: float, high: float, dtype: torch.dtype) -> Law:
     return Law.uniform(low, high)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def normal_law(mean: float, std: float, dtype: torch.dtype) -> Law:
     """Normal; of a complex ``dtype`` it is the law before it is dealt out to both parts."""
     require_dtype(dtype, Kind.NORMAL)
@@ -51,7 +51,7 @@ def normal_law(mean: float, std: float, dtype: torch.dtype) -> Law:
     return Law.normal(mean + 0.0, std)  # -0.0 and 0.0 are one entry of the table, and so must be one law
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def truncated_law(mean: float, std: float, low: float, high: float, dtype: torch.dtype) -> Law:
     """Normal, cut to ``[low, high]``: bounds of the values, not in units of ``std``."""
     require_dtype(dtype, Kind.TRUNCATED_TAILS)
@@ -80,7 +80,7 @@ def truncated_law(mean: float, std: float, low: float, high: float, dtype: torch
     return Law.truncated_normal(mean + 0.0, std, lower, upper)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def position_law(
     scheme: Callable[..., Elementwise], options: tuple[object, ...], shape: tuple[int, ...], dtype: torch.dtype
 ) -> Law:
@@ -106,7 +106,7 @@ def scheme_law(scheme: Elementwise, dtype: torch.dtype) -> Law:
     return law
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def layout_by_position(shape: tuple[int, ...]) -> Layout:
     """What torch.nn.init takes a tensor for: the weight of a linear map, or of a convolution in one group.
 

@@ -1,6 +1,7 @@
 """Matrices without randomness."""
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from exnihilo.errors import LayoutError
 from exnihilo.fills import Key
 from exnihilo.fills.fill import OWN_MEMORY
-from exnihilo.init.laws import layout_by_position
+from exnihilo.init.laws import REMEMBERED, layout_by_position
 from exnihilo.init.owners import layout_in
 from exnihilo.init.writing import is_left_alone, write_
 from exnihilo.layouts import Layout
@@ -71,10 +72,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
             f"dim 0 must be divisible by groups: shape {tuple(tensor.shape)}, groups={groups}.", fix="dirac_(w)"
         )
 
-    def layout(shape: tuple[int, ...]) -> Layout:
-        return Layout.conv(shape[0], shape[1] * groups, shape[2:], groups)
-
-    return _pattern_(tensor, Dirac(), layout)
+    return _pattern_(tensor, Dirac(), partial(_in_groups, groups))
 
 
 def identity_(tensor: Tensor, gain: float = 1.0, *, module: nn.Module | None = None) -> Tensor:
@@ -130,6 +128,11 @@ def hadamard_(tensor: Tensor, scale: Scale = "paper", *, module: nn.Module | Non
                 [ 0.7071, -0.7071]])
     """
     return _pattern_(tensor, Hadamard(scale=scale), layout_by_position, module)
+
+
+@lru_cache(REMEMBERED)
+def _in_groups(groups: int, shape: tuple[int, ...]) -> Layout:
+    return Layout.conv(shape[0], shape[1] * groups, shape[2:], groups)
 
 
 def _pattern_(
