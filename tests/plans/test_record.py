@@ -209,6 +209,20 @@ def test_what_is_drawn_is_on_meta_and_all_else_has_its_values():
     assert not model.large.any()
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_what_is_made_by_a_generator_is_told_as_without_one(seed):
+    def build():
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        given = torch.randn(6, 4, generator=generator), torch.rand(6, 4, generator=generator) * 2
+        layer = nn.ParameterList([nn.Parameter(tensor) for tensor in given])
+        layer.order = torch.randperm(6, generator=generator), torch.randint(0, 3, (6,), generator=generator)
+        del layer.order
+        layer.append(torch.normal(0.0, 0.5, (6, 4), generator=generator))
+        return layer
+
+    assert schemes(build) == {"0": "Normal(std=1.0)", "1": "Uniform(bound=1.0, mean=1.0)", "2": "Normal(std=0.5)"}
+
+
 def test_parameters_stay_the_objects_that_the_model_knows():
     class Holding(nn.Module):
         def __init__(self):
