@@ -253,14 +253,61 @@ def test_values_under_later_writes_are_those_of_the_factory():
     assert torch.equal(xn.record(build).model.index, build().index)
 
 
-def test_a_factory_that_builds_on_meta_is_recorded_as_if_it_had_memory():
-    def build():
-        with torch.device("meta"):
-            return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+class Scaled(nn.Module):
+    """Tensors made of Python's numbers, as each of the calls that do so makes them."""
 
-    model, plan = xn.record(build)
-    assert [row.scheme for row in plan.rows] == ["Uniform(bound=0.5)"] * 2 + ["ones", "zeros"]
-    assert model[1].running_var.tolist() == [1.0] * 8
+    def __init__(self):
+        super().__init__()
+        self.map, self.norm = nn.Linear(4, 8), nn.BatchNorm1d(8)
+        self.logit = nn.Parameter(torch.tensor(2.65))
+        self.register_buffer("scale", torch.tensor([2.65]))
+        self.register_buffer("positions", torch.as_tensor([1.0, 2.0], dtype=torch.float64))
+        self.register_buffer("numbers", torch.asarray(np.arange(3)))
+        self.register_buffer("one", torch.scalar_tensor(3.0))
+        self.register_buffer("like", self.scale.new_tensor([4.0]))
+        self.register_buffer("again", torch.as_tensor(self.scale))
+
+
+def placed(device, make):
+    """What a call makes while a device is the default one."""
+    torch.set_default_device(device)
+    try:
+        return make()
+    finally:
+        torch.set_default_device(None)
+
+
+def scaled_on(device):
+    with torch.device(device):
+        return Scaled()
+
+
+def asked_for(device):
+    model = Scaled()
+    model.scale = torch.tensor([2.65], device=device)
+    model.positions = torch.as_tensor([1.0, 2.0], dtype=torch.float64, device=torch.device(device))
+    model.like = model.scale.new_tensor([4.0], device=device)
+    return model
+
+
+ON_META = {
+    "in a block": lambda: xn.record(lambda: scaled_on("meta")),
+    "by default in the factory": lambda: xn.record(lambda: placed("meta", Scaled)),
+    "by default around it": lambda: placed("meta", lambda: xn.record(Scaled)),
+    "by argument": lambda: xn.record(lambda: asked_for("meta")),
+}
+
+
+@pytest.mark.parametrize("case", ON_META)
+def test_a_factory_that_builds_on_meta_is_recorded_as_if_it_had_memory(case):
+    model, plan = ON_META[case]()
+    assert [row.scheme for row in plan.rows] == [
+        *("Constant(value=2.65)", "Uniform(bound=0.5)", "Uniform(bound=0.5)", "ones", "zeros")
+    ]
+    found, expected = (dict(one.named_buffers(remove_duplicate=False)) for one in (model, Scaled()))
+    assert {name: (b.dtype, b.tolist()) for name, b in found.items()} == {
+        name: (b.dtype, b.tolist()) for name, b in expected.items()
+    }
 
 
 def test_what_a_factory_returns_beside_the_model_is_dropped():

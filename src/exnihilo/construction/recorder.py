@@ -2,16 +2,16 @@
 
 import itertools
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from exnihilo.construction.calls import Calls
 from exnihilo.construction.geometry import is_plain, like, without_memory
 from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten
 from exnihilo.construction.memory import Memory, region_of
@@ -28,8 +28,6 @@ _CONSTANT = frozenset(
 # Operations that only hand a tensor on, or change what it is a view of, although their schemas do not say so.
 _HANDING_ON = frozenset(["_unsafe_view", "_reshape_alias", "lift", "lift_fresh", "unsafe_split", "detach_", "set_"])
 _COPYING = frozenset(["clone", "_to_copy", "copy_"])
-# Reads of values that do not run as operations.
-_RAW_READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
 
 
 class Recorder(TorchDispatchMode):
@@ -49,15 +47,15 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory()
         self.failure: RecordError | None = None
         self._draws = itertools.count(1)
-        self._raw_reads = _RawReads(self)
+        self._calls = Calls(self.require_known)
 
     def __enter__(self) -> "Recorder":
         super().__enter__()
-        self._raw_reads.__enter__()
+        self._calls.__enter__()
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        self._raw_reads.__exit__(*raised)
+        self._calls.__exit__(*raised)
         super().__exit__(*raised)
 
     def __torch_dispatch__(
@@ -174,25 +172,6 @@ class Recorder(TorchDispatchMode):
             fix="build the model and call exnihilo.plan(model, recipe, example=example), which reads no constructor",
         )
         return self.failure
-
-
-class _RawReads(TorchFunctionMode):
-    """Stops reads of drawn values past the operations."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in _RAW_READS and is_plain(args[0]):
-            self._recorder.require_known(args[0], func.__name__.strip("_"))
-        return func(*args, **(kwargs or {}))
 
 
 def _law(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Law | None:
