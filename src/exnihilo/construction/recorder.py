@@ -64,6 +64,8 @@ class Recorder(TorchDispatchMode):
         kwargs, name = _on_cpu(kwargs or {}), func._schema.name.removeprefix("aten::")
         if name in _HANDING_ON or torch.Tag.inplace_view in func.tags or _is_view(func):
             return func(*args, **kwargs)
+        if kwargs and torch.Tag.out in func.tags:
+            return self._into(func, args, kwargs)
         if name in _EMPTY:
             made = func(*args, **kwargs)
             if is_plain(made):
@@ -95,6 +97,24 @@ class Recorder(TorchDispatchMode):
             raise self._failed(operation, [tensor])
         self.memory.fill(tensor)
 
+    def _into(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation with ``out=``: of what is not known as without it, and then copied there."""
+        names = [argument.name for argument in func._schema.arguments if argument.is_out]
+        outs, given = [kwargs[name] for name in names], {key: kwargs[key] for key in kwargs if key not in names}
+        read = [leaf for leaf in tree_leaves((args, given)) if is_plain(leaf)]
+        if torch.Tag.nondeterministic_seeded not in func.tags and not any(map(self.memory.is_drawn, read)):
+            for tensor in read:
+                self.memory.fill(tensor)
+            for tensor in filter(is_plain, outs):
+                self.memory.settle(tensor)
+            return self._computed(func, args, kwargs)
+        with self:
+            for out, made in zip(outs, _leaves(func.overloadpacket(*args, **given)), strict=True):
+                if out.shape != made.shape:
+                    out.resize_(made.shape)
+                out.copy_(made)
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
     def _constant(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         shaped = without_memory(func, args, kwargs)
         if shaped.numel() * shaped.element_size() < LARGE:
@@ -124,7 +144,12 @@ class Recorder(TorchDispatchMode):
         """Note that a tensor is to hold one number, unless it is as well written at once."""
         tensor, value = args[0], args[1] if len(args) > 1 else 0.0
         size = tensor.untyped_storage().nbytes() if is_plain(tensor) else 0
-        if not size or isinstance(value, Tensor):
+        if isinstance(value, Tensor):
+            if not is_plain(value) or self.memory.is_drawn(value):
+                return False
+            self.memory.fill(value)
+            value = value.item()
+        if not size:
             return False
         if size < LARGE and (self.memory.is_kept(tensor) or region_of(tensor).size == size):
             self.memory.forget(tensor)
