@@ -447,6 +447,28 @@ def gated(bias):
     bias[4:8] = 1.0
 
 
+class Lazy(nn.Module):
+    """Learns its shapes, and in train mode its statistics, from the first input."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.norm = nn.LazyLinear(4), nn.LazyBatchNorm1d()
+
+    def forward(self, x):
+        return self.norm(self.map(x))
+
+
+def run_once(*, is_trained):
+    model = Lazy().train(is_trained)
+    model(torch.ones(3, 4))
+    return model.train()
+
+
+def ran(model):
+    model(torch.ones(1, 4, 4))
+    return model
+
+
 REFUSED = {
     "values are read": (reads, "reads values that are drawn: '_local_scalar_dense'.*"),
     "values are read and the error caught": (reads_unnoticed, "reads values that are drawn: 'tolist'"),
@@ -457,6 +479,14 @@ REFUSED = {
     "norms of a draw": (lambda: parametrizations.weight_norm(nn.Linear(4, 2)), "original0: written by uniform_, norm"),
     "vectors of a power iteration": (lambda: parametrizations.spectral_norm(nn.Linear(4, 2)), "_u: no parameter"),
     "a law without scheme": (written((4,), lambda w: w.exponential_()), "0: written by exponential_"),
+    "statistics of a run": (
+        lambda: run_once(is_trained=True),
+        "norm.running_(mean|var): no parameter, and written by uniform_, (.|\n)*native_batch_norm",
+    ),
+    "instance statistics of a run": (
+        lambda: ran(nn.Sequential(nn.Linear(4, 4), nn.InstanceNorm1d(4, track_running_stats=True))),
+        "1.running_(mean|var): no parameter, and written by uniform_",
+    ),
     "random signs": (written((4,), lambda w: w.bernoulli_()), "0: written by bernoulli_"),
     "a mask": (written((4,), lambda w: w.normal_().mul_(torch.arange(4.0))), "0: written by normal_, mul_"),
     "one drawn number": (written((4,), lambda w: w.fill_(torch.randn(()))), "0: written by randn"),
@@ -477,6 +507,24 @@ def test_what_no_plan_can_tell_ends_in_one_error(case):
     factory, message = REFUSED[case]
     with pytest.raises(RecordError, match=message):
         xn.record(factory)
+
+
+def test_the_fix_for_a_model_without_shapes_works():
+    with pytest.raises(RecordError, match=r"has no shape yet(.|\n)*model = build\(\).eval\(\); model\(example\)"):
+        xn.record(Lazy)
+    model, plan = xn.record(lambda: run_once(is_trained=False))
+    assert [row.scheme for row in plan.rows][:2] == ["Uniform(bound=0.5)"] * 2
+    assert (model.norm.running_mean.tolist(), model.norm.num_batches_tracked.item()) == ([0.0] * 4, 0)
+    assert model.training
+
+
+def test_statistics_of_known_values_are_kept():
+    def build():
+        norm = nn.BatchNorm1d(2)
+        norm(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+        return norm
+
+    assert torch.equal(xn.record(build).model.running_mean, build().running_mean)
 
 
 def test_an_error_names_the_line_of_the_factory():

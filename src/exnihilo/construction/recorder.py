@@ -27,6 +27,8 @@ _CONSTANT = frozenset(
 )
 # Operations that only hand a tensor on, or change what it is a view of, although their schemas do not say so.
 _HANDING_ON = frozenset(["_unsafe_view", "_reshape_alias", "lift", "lift_fresh", "unsafe_split", "detach_", "set_"])
+# Running statistics, which are written without the schema saying so, by place; and what tells whether they are, if any.
+_STATISTICS = {"native_batch_norm": ((3, 4), 5), "batch_norm_update_stats": ((1, 2), None)}
 _COPYING = frozenset(["clone", "_to_copy", "copy_"])
 
 
@@ -183,10 +185,12 @@ class Recorder(TorchDispatchMode):
             raise self._failed(name, drawn)
         written = _mutated(func, args, kwargs)
         mixed = self.memory.drawn(drawn[0])
-        for tensor in written or made:
+        for tensor in written:
             self.memory.write(tensor, mixed.then(name, None))
-        if written:
+        if written and _is_in_place(func):
             return written[0]
+        for tensor in made:
+            self.memory.write(tensor, mixed.then(name, None))
         return made[0] if isinstance(shaped, Tensor) else type(shaped)(made)
 
     def _failed(self, operation: str, drawn: Sequence[Tensor]) -> RecordError:
@@ -231,8 +235,14 @@ def _is_view(func: Any) -> bool:
     return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
 
+def _is_in_place(func: Any) -> bool:
+    """What it returns is what it writes to."""
+    return any(returned.alias_info is not None for returned in func._schema.returns)
+
+
 def _mutated(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    found: list[Tensor] = []
+    places, is_trained = _STATISTICS.get(func._schema.name.removeprefix("aten::"), ((), None))
+    found = [args[i] for i in places if is_plain(args[i]) and (is_trained is None or args[is_trained])]
     for i, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[i] if i < len(args) else kwargs.get(argument.name)

@@ -118,7 +118,8 @@ def _require_elements(model: nn.Module, live: dict[str, nn.Parameter]) -> None:
             raise RecordError(
                 f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
                 context=["a lazy module learns its shape from the first input"],
-                fix="run the model once in the factory: model = build(); model(example); return model",
+                fix="run it in the factory, where it takes no statistics: model = build().eval(); model(example); "
+                "return model.train()",
             )
         if parameter.numel() == 0:
             raise RecordError(
