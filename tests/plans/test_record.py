@@ -1,7 +1,9 @@
 """The verb ``record``: laws of real constructors, values that stay, and factories that no plan can tell."""
 
 import copy
+import io
 import math
+import pickle
 import random
 import resource
 import threading
@@ -469,6 +471,22 @@ def ran(model):
     return model
 
 
+def saved_and_loaded(layer):
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    layer.load_state_dict(torch.load(file))
+    return layer
+
+
+def tagged():
+    layer = nn.Linear(4, 2)
+    noise = torch.randn(2)
+    noise.tag = "a tensor with an attribute is reduced another way"
+    layer.bias = nn.Parameter(pickle.loads(pickle.dumps(noise)))
+    return layer
+
+
 REFUSED = {
     "values are read": (reads, "reads values that are drawn: '_local_scalar_dense'.*"),
     "values are read and the error caught": (reads_unnoticed, "reads values that are drawn: 'tolist'"),
@@ -486,6 +504,20 @@ REFUSED = {
     "instance statistics of a run": (
         lambda: ran(nn.Sequential(nn.Linear(4, 4), nn.InstanceNorm1d(4, track_running_stats=True))),
         "1.running_(mean|var): no parameter, and written by uniform_",
+    ),
+    "a pickled layer": (
+        lambda: pickle.loads(pickle.dumps(nn.Linear(4, 2))),
+        "reads values that are drawn: 'pickle' of a tensor of shape \\(2, 4\\)",
+    ),
+    "a pickled tensor": (tagged, "reads values that are drawn: 'pickle'"),
+    "a saved layer": (lambda: saved_and_loaded(nn.Linear(4, 2)), "reads values that are drawn: 'pickle'"),
+    "a Python function of each entry": (
+        written((4,), lambda w: w.normal_().apply_(abs)),
+        "reads values that are drawn: 'apply'",
+    ),
+    "a Python function of two entries": (
+        written((4,), lambda w: w.zero_().map_(torch.randn(4), max)),
+        "reads values that are drawn: 'map'",
     ),
     "random signs": (written((4,), lambda w: w.bernoulli_()), "0: written by bernoulli_"),
     "a mask": (written((4,), lambda w: w.normal_().mul_(torch.arange(4.0))), "0: written by normal_, mul_"),
@@ -516,6 +548,42 @@ def test_the_fix_for_a_model_without_shapes_works():
     assert [row.scheme for row in plan.rows][:2] == ["Uniform(bound=0.5)"] * 2
     assert (model.norm.running_mean.tolist(), model.norm.num_batches_tracked.item()) == ([0.0] * 4, 0)
     assert model.training
+
+
+def test_known_values_are_pickled_and_drawn_ones_copied():
+    def build():
+        known = pickle.loads(pickle.dumps(saved_and_loaded(nn.LayerNorm(4))))
+        layer = nn.Linear(4, 2)
+        layers = nn.ModuleList([layer, copy.deepcopy(layer)])
+        shared = copy.copy(layer.bias.data)
+        layer.bias.data.zero_()
+        layers.append(known).append(nn.ParameterList([nn.Parameter(shared + 1)]))
+        return layers.append(copy.copy(layer))
+
+    assert schemes(build) == {
+        "0.weight": "Uniform(bound=0.5)",
+        "0.bias": "zeros",
+        "1.weight": "Shared(base=Uniform(bound=0.5), name='0.weight')",
+        "1.bias": "Uniform(bound=0.5)",
+        "2.weight": "ones",
+        "2.bias": "zeros",
+        "3.0": "ones",
+        "4.weight": "tied",
+        "4.bias": "tied",
+    }
+
+
+def test_numbers_that_are_not_written_yet_are_read_as_they_will_be():
+    def build():
+        large = torch.full((512, 512), 3.0)
+        return torch.from_numpy(large.numpy() + 1.0), torch.tensor(torch.full((512, 512), 2.0)[:2, :2].tolist())
+
+    assert schemes(made(build)) == {"0": "Constant(value=4.0)", "1": "Constant(value=2.0)"}
+
+
+def test_what_a_python_function_writes_is_known():
+    assert schemes(made(lambda: torch.zeros(512, 512).apply_(lambda entry: entry + 2))) == {"0": "Constant(value=2.0)"}
+    assert schemes(made(lambda: torch.empty(4).apply_(lambda _: 3.0))) == {"0": "Constant(value=3.0)"}
 
 
 def test_statistics_of_known_values_are_kept():

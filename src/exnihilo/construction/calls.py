@@ -1,5 +1,7 @@
 """Calls that PyTorch does not run as operations: tensors of given values, and reads of values past the operations."""
 
+import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,22 +10,39 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from exnihilo.construction.geometry import is_plain
+from exnihilo.construction.laws import Known
+from exnihilo.construction.memory import Memory
 
 # They write their values where they are told to; on a device without memory these are lost.
 _MAKING = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
 _READING = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
-_KINDS: dict[Callable[..., Any], str] = {**dict.fromkeys(_MAKING, "making"), **dict.fromkeys(_READING, "reading")}
+# They call a Python function for each entry, and write what it returns.
+_REWRITING = (Tensor.apply_, Tensor.map_, Tensor.map2_)
+# By these, pickle and `torch.save` come to the storage that they read, and `copy.copy` to the one that it shares.
+_REDUCING = (Tensor.__reduce_ex__, Tensor.untyped_storage)
+_KINDS: dict[Callable[..., Any], str] = {
+    func: kind
+    for kind, functions in {
+        "making": _MAKING,
+        "reading": _READING,
+        "rewriting": _REWRITING,
+        "reducing": _REDUCING,
+    }.items()
+    for func in functions
+}
 
 
 class Calls(TorchFunctionMode):
     """While it is entered, these calls make tensors on the CPU, and read no value that would be drawn.
 
     Args:
+        memory: What each storage holds.
         require_known: Raises where a tensor would be drawn, naming what reads it; else its values are in memory.
     """
 
-    def __init__(self, require_known: Callable[[Tensor, str], None]) -> None:
+    def __init__(self, memory: Memory, require_known: Callable[[Tensor, str], None]) -> None:
         super().__init__()
+        self._memory = memory
         self._require_known = require_known
 
     def __torch_function__(
@@ -33,15 +52,18 @@ class Calls(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        match _KINDS.get(func):
-            case None:
-                return func(*args, **(kwargs or {}))
-            case "making":
-                return _made_on_cpu(func, args, kwargs or {})
-            case _:
-                for tensor in filter(is_plain, args):
-                    self._require_known(tensor, func.__name__.strip("_"))
-                return func(*args, **(kwargs or {}))
+        kind = _KINDS.get(func)
+        if kind is None:
+            return func(*args, **(kwargs or {}))
+        if kind == "making":
+            return _made_on_cpu(func, args, kwargs or {})
+        if kind != "reducing" or _is_pickled():
+            for tensor in filter(is_plain, args):
+                self._require_known(tensor, "pickle" if kind == "reducing" else func.__name__.strip("_"))
+        result = func(*args, **(kwargs or {}))
+        if kind == "rewriting" and is_plain(args[0]):
+            self._memory.write(args[0], Known())
+        return result
 
 
 def _made_on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -49,3 +71,12 @@ def _made_on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
     given = args[0] if args else next((kwargs[name] for name in ("data", "obj") if name in kwargs), None)
     is_there = isinstance(given, Tensor) and not kwargs.get("device")
     return func(*args, **(kwargs if is_there else {**kwargs, "device": torch.device("cpu")}))
+
+
+def _is_pickled() -> bool:
+    """The call is part of a tensor's reduction, and what reduces it is not ``copy.copy``."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not Tensor.__reduce_ex__.__code__:
+        frame = frame.f_back
+    caller = frame.f_back if frame else None
+    return caller is not None and caller.f_code is not copy.copy.__code__

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 from torch.utils._pytree import tree_leaves
 
 from exnihilo.construction.calls import Calls
@@ -49,7 +49,7 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory()
         self.failure: RecordError | None = None
         self._draws = itertools.count(1)
-        self._calls = Calls(self.require_known)
+        self._calls = Calls(self.memory, self.require_known)
 
     def __enter__(self) -> "Recorder":
         super().__enter__()
@@ -97,7 +97,8 @@ class Recorder(TorchDispatchMode):
         """Raise RecordError where values are read that would be drawn."""
         if self.memory.is_drawn(tensor):
             raise self._failed(operation, [tensor])
-        self.memory.fill(tensor)
+        with _disable_current_modes():  # this recorder among them, which would leave numbers unwritten
+            self.memory.fill(tensor)
 
     def _into(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation with ``out=``: of what is not known as without it, and then copied there."""
