@@ -402,14 +402,24 @@ def test_other_threads_draw_while_a_factory_is_recorded():
 
 
 def test_everything_is_put_back_where_a_factory_fails():
-    inner = nn.init._no_grad_trunc_normal_
+    def found():
+        return (
+            nn.init._no_grad_trunc_normal_,
+            torch.random.default_generator,
+            torch.to_dlpack,
+            torch.utils.dlpack.to_dlpack,
+        )
+
+    before, during = found(), []
 
     def build():
+        during.extend(found())
         raise ZeroDivisionError("of the factory's own")
 
     with pytest.raises(ZeroDivisionError):
         xn.record(build)
-    assert nn.init._no_grad_trunc_normal_ is inner
+    assert not set(map(id, during)) & set(map(id, before))
+    assert found() == before
     assert nn.init.normal_(torch.zeros(64), generator=torch.Generator().manual_seed(0)).any()
 
 
@@ -487,6 +497,103 @@ def tagged():
     return layer
 
 
+def seeded(*steps):
+    """A factory that runs steps, each a seed or a function; what these return are its layers."""
+
+    def build():
+        made = [torch.manual_seed(step) if isinstance(step, int) else step() for step in steps]
+        return nn.ModuleList([layer for layer in made if isinstance(layer, nn.Module)])
+
+    return build
+
+
+def forked(*steps):
+    def run():
+        with torch.random.fork_rng(devices=[]):
+            return seeded(*steps)()
+
+    return run
+
+
+def layer():
+    return nn.Linear(4, 2)
+
+
+def state_put_back():
+    state = torch.get_rng_state()
+    first = layer()
+    torch.set_rng_state(state)
+    return nn.ModuleList([first, layer()])
+
+
+def copy_of_a_state_put_back():
+    state = torch.get_rng_state().clone()
+    first = layer()
+    torch.random.set_rng_state(state)
+    return nn.ModuleList([first, layer()])
+
+
+SAME_NUMBERS = {
+    "one seed twice": seeded(0, layer, 0, layer),
+    "one seed twice, and another between": seeded(0, layer, 1, layer, 0, layer),
+    "a seed that the caller gave before": seeded(layer, 31, layer),
+    "a state put back": state_put_back,
+    "a copy of a state put back": copy_of_a_state_put_back,
+    "what was drawn in a fork": seeded(forked(layer), layer),
+    "two forks of one seed": seeded(forked(3, layer), forked(3, layer)),
+}
+INDEPENDENT = {
+    "one seed": seeded(0, layer, layer),
+    "one seed, given twice before any draw": seeded(0, 0, layer, layer),
+    "other seeds": seeded(layer, 0, layer, 1, layer),
+    "a fork with a seed of its own": seeded(layer, forked(0, layer), layer),
+    "what was drawn first is drawn anew": seeded(0, lambda: layer() and None, 0, layer),
+    "a copy": seeded(0, layer, lambda: copy.deepcopy(layer())),
+}
+
+
+@pytest.fixture
+def caller_seed():
+    """The random state of a caller who gave a seed; what was there before comes back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(31)
+        yield
+
+
+@pytest.mark.usefixtures("caller_seed")
+@pytest.mark.parametrize("case", SAME_NUMBERS)
+def test_layers_that_a_seed_makes_equal_are_not_told_as_independent(case):
+    layers = [one for one in SAME_NUMBERS[case]().modules() if isinstance(one, nn.Linear)]
+    assert torch.equal(layers[0].weight, layers[-1].weight)
+    torch.manual_seed(31)
+    with pytest.raises(
+        RecordError, match=r"Parameters '.*weight' and '.*weight' of ModuleList are drawn from the same"
+    ):
+        xn.record(SAME_NUMBERS[case])
+
+
+@pytest.mark.usefixtures("caller_seed")
+@pytest.mark.parametrize("case", INDEPENDENT)
+def test_seeds_that_make_no_layers_equal_are_harmless(case):
+    layers = [one for one in INDEPENDENT[case]().modules() if isinstance(one, nn.Linear)]
+    assert len({tuple(one.weight.flatten().tolist()) for one in layers}) == len(layers)
+    torch.manual_seed(31)
+    assert set(schemes(INDEPENDENT[case]).values()) == {"Uniform(bound=0.5)"}
+
+
+def test_seeds_of_other_threads_are_their_own():
+    def build():
+        first = layer()
+        for _ in range(2):
+            thread = threading.Thread(target=torch.manual_seed, args=(5,))
+            thread.start()
+            thread.join()
+        return nn.ModuleList([first, layer()])
+
+    with torch.random.fork_rng(devices=[]):
+        assert len(schemes(build)) == 4
+
+
 REFUSED = {
     "values are read": (reads, "reads values that are drawn: '_local_scalar_dense'.*"),
     "values are read and the error caught": (reads_unnoticed, "reads values that are drawn: 'tolist'"),
@@ -511,6 +618,10 @@ REFUSED = {
     ),
     "a pickled tensor": (tagged, "reads values that are drawn: 'pickle'"),
     "a saved layer": (lambda: saved_and_loaded(nn.Linear(4, 2)), "reads values that are drawn: 'pickle'"),
+    "a capsule": (
+        lambda: nn.ParameterList([nn.Parameter(torch.from_dlpack(torch.utils.dlpack.to_dlpack(torch.randn(3))))]),
+        "reads values that are drawn: 'to_dlpack'",
+    ),
     "a Python function of each entry": (
         written((4,), lambda w: w.normal_().apply_(abs)),
         "reads values that are drawn: 'apply'",

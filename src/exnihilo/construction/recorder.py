@@ -16,6 +16,7 @@ from exnihilo.construction.geometry import is_plain, like, without_memory
 from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten
 from exnihilo.construction.memory import Memory, region_of
 from exnihilo.construction.operations import followed
+from exnihilo.construction.stream import Stream
 from exnihilo.errors import RecordError
 
 # From here on, in bytes, tensors of one number are not filled while they are built: most are written again.
@@ -41,12 +42,13 @@ class Recorder(TorchDispatchMode):
 
     Attributes:
         memory: What each storage holds.
+        stream: Which numbers of the global generator would be drawn.
         failure: What made the factory fail here, also where it caught the error itself.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory = Memory()
+        self.memory, self.stream = Memory(), Stream()
         self.failure: RecordError | None = None
         self._draws = itertools.count(1)
         self._calls = Calls(self.memory, self.require_known)
@@ -87,10 +89,12 @@ class Recorder(TorchDispatchMode):
 
     def note(self, tensor: Tensor, law: Law | None, operation: str) -> Tensor:
         """Note that a tensor would be drawn."""
+        number = next(self._draws)
+        self.stream.drawn(number)
         if isinstance(law, Gauss) and law.std == 0:
             self.memory.write(tensor, Filled(law.mean, tensor.dtype))
         elif tensor.numel():
-            self.memory.write(tensor, Drawn(law, Draw(next(self._draws)), (operation,)))
+            self.memory.write(tensor, Drawn(law, Draw(number), (operation,)))
         return tensor
 
     def require_known(self, tensor: Tensor, operation: str) -> None:
