@@ -297,6 +297,7 @@ class Scaled(nn.Module):
         self.register_buffer("scale", torch.tensor([2.65]))
         self.register_buffer("positions", torch.as_tensor([1.0, 2.0], dtype=torch.float64))
         self.register_buffer("numbers", torch.asarray(np.arange(3)))
+        self.register_buffer("both", torch.tensor([[self.scale[0], torch.full((512, 512), 5.0)[0, 0]]]))
         self.register_buffer("one", torch.scalar_tensor(3.0))
         self.register_buffer("like", self.scale.new_tensor([4.0]))
         self.register_buffer("again", torch.as_tensor(self.scale))
@@ -621,6 +622,23 @@ REFUSED = {
     "a capsule": (
         lambda: nn.ParameterList([nn.Parameter(torch.from_dlpack(torch.utils.dlpack.to_dlpack(torch.randn(3))))]),
         "reads values that are drawn: 'to_dlpack'",
+    ),
+    "a list of drawn numbers": (
+        made(lambda: torch.tensor([1.0, torch.rand(3)[0]])),
+        "reads values that are drawn: 'tensor' of a tensor of shape \\(\\)",
+    ),
+    "lists of drawn numbers": (
+        made(lambda: torch.as_tensor([[1.0, 2.0], [3.0, torch.rand(())]])),
+        "reads values that are drawn: 'as_tensor'",
+    ),
+    "parts of a draw, into a list": (
+        made(
+            lambda: (
+                torch.split_copy(torch.ones(2) @ torch.randn(2, 4), 2, out=(halves := [torch.empty(2)] * 2))
+                or halves[0]
+            )
+        ),
+        "0: written by randn, ",
     ),
     "a Python function of each entry": (
         written((4,), lambda w: w.normal_().apply_(abs)),

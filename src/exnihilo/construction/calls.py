@@ -56,6 +56,8 @@ class Calls(TorchFunctionMode):
         if kind is None:
             return func(*args, **(kwargs or {}))
         if kind == "making":
+            for tensor in _listed((*args, *(kwargs or {}).values())):
+                self._require_known(tensor, func.__name__)
             return _made_on_cpu(func, args, kwargs or {})
         if kind != "reducing" or _is_pickled():
             for tensor in filter(is_plain, args):
@@ -71,6 +73,13 @@ def _made_on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
     given = args[0] if args else next((kwargs[name] for name in ("data", "obj") if name in kwargs), None)
     is_there = isinstance(given, Tensor) and not kwargs.get("device")
     return func(*args, **(kwargs if is_there else {**kwargs, "device": torch.device("cpu")}))
+
+
+def _listed(given: Sequence[Any]) -> list[Tensor]:
+    """The tensors in lists of given values: a tensor that is not in a list is read by an operation."""
+    nested = [value for value in given if isinstance(value, list | tuple)]
+    inner = [value for values in nested for value in values if not isinstance(value, int | float)]
+    return [value for value in inner if is_plain(value)] + (_listed(inner) if inner else [])
 
 
 def _is_pickled() -> bool:

@@ -108,19 +108,21 @@ class Recorder(TorchDispatchMode):
         """An operation with ``out=``: of what is not known as without it, and then copied there."""
         names = [argument.name for argument in func._schema.arguments if argument.is_out]
         outs, given = [kwargs[name] for name in names], {key: kwargs[key] for key in kwargs if key not in names}
+        places = [leaf for leaf in tree_leaves(outs) if is_plain(leaf)]
         read = [leaf for leaf in tree_leaves((args, given)) if is_plain(leaf)]
         if torch.Tag.nondeterministic_seeded not in func.tags and not any(map(self.memory.is_drawn, read)):
             for tensor in read:
                 self.memory.fill(tensor)
-            for tensor in filter(is_plain, outs):
+            for tensor in places:
                 self.memory.settle(tensor)
             return self._computed(func, args, kwargs)
         with self:
-            for out, made in zip(outs, _leaves(func.overloadpacket(*args, **given)), strict=True):
-                if out.shape != made.shape:
-                    out.resize_(made.shape)
-                out.copy_(made)
-        return outs[0] if len(outs) == 1 else tuple(outs)
+            for place, made in zip(places, tree_leaves(func.overloadpacket(*args, **given)), strict=True):
+                if place.shape != made.shape:
+                    place.resize_(made.shape)
+                place.copy_(made)
+        returned = outs[: len(func._schema.returns)]
+        return returned[0] if len(returned) == 1 else tuple(returned) or None
 
     def _constant(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         shaped = without_memory(func, args, kwargs)

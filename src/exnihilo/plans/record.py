@@ -140,7 +140,9 @@ def _require_new_numbers(model: nn.Module, found: dict[str, Told], stream: Strea
             if other is not None:
                 raise RecordError(
                     f"Parameters '{other}' and '{name}' of {type(model).__name__} are drawn from the same numbers.",
-                    context=["the factory gives PyTorch's generator a seed or a state twice, and draws after each"],
+                    context=[
+                        "between their draws a seed or a state puts PyTorch's generator back to where it was before"
+                    ],
                     fix="seed once, before the first draw; copy.deepcopy(layer) makes a layer that begins like another",
                 )
             drawn.setdefault(stretch, name)
