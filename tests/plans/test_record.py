@@ -520,6 +520,37 @@ def layer():
     return nn.Linear(4, 2)
 
 
+def drawn_by(make_generator):
+    """A layer that another generator draws."""
+
+    def make():
+        generator, made = make_generator(), layer()
+        for parameter in made.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)
+        return made
+
+    return make
+
+
+def of_seed(seed):
+    return lambda: torch.Generator().manual_seed(seed)
+
+
+def one_generator():
+    generator = torch.Generator().manual_seed(0)
+    return seeded(*[drawn_by(lambda: generator)] * 2)()
+
+
+def truncated_by(seed):
+    def make():
+        generator, made = of_seed(seed)(), layer()
+        for parameter in made.parameters():
+            nn.init.trunc_normal_(parameter, generator=generator)
+        return made
+
+    return make
+
+
 def state_put_back():
     state = torch.get_rng_state()
     first = layer()
@@ -541,6 +572,9 @@ SAME_NUMBERS = {
     "a state put back": state_put_back,
     "a copy of a state put back": copy_of_a_state_put_back,
     "what was drawn in a fork": seeded(forked(layer), layer),
+    "two generators of one seed": seeded(drawn_by(of_seed(3)), drawn_by(of_seed(3))),
+    "two generators of one seed, truncated": seeded(truncated_by(3), truncated_by(3)),
+    "a seed, and a generator of it": seeded(3, layer, drawn_by(of_seed(3))),
     "two forks of one seed": seeded(forked(3, layer), forked(3, layer)),
 }
 INDEPENDENT = {
@@ -549,6 +583,9 @@ INDEPENDENT = {
     "other seeds": seeded(layer, 0, layer, 1, layer),
     "a fork with a seed of its own": seeded(layer, forked(0, layer), layer),
     "what was drawn first is drawn anew": seeded(0, lambda: layer() and None, 0, layer),
+    "one generator": one_generator,
+    "generators of other seeds": seeded(0, layer, drawn_by(of_seed(1)), drawn_by(of_seed(2))),
+    "the global generator, by its name": seeded(0, layer, drawn_by(lambda: torch.default_generator), layer),
     "a copy": seeded(0, layer, lambda: copy.deepcopy(layer())),
 }
 

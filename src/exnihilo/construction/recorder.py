@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, default_generator
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 from torch.utils._pytree import tree_leaves
 
@@ -42,7 +42,7 @@ class Recorder(TorchDispatchMode):
 
     Attributes:
         memory: What each storage holds.
-        stream: Which numbers of the global generator would be drawn.
+        stream: Which numbers of its generators would be drawn.
         failure: What made the factory fail here, also where it caught the error itself.
     """
 
@@ -87,10 +87,15 @@ class Recorder(TorchDispatchMode):
             return self._computed(func, args, kwargs)
         return self._followed(func, name, args, kwargs, tensors)
 
-    def note(self, tensor: Tensor, law: Law | None, operation: str) -> Tensor:
-        """Note that a tensor would be drawn."""
+    def note(self, tensor: Tensor, law: Law | None, operation: str, generator: torch.Generator | None = None) -> Tensor:
+        """Note that a tensor would be drawn, by the global generator or another."""
         number = next(self._draws)
-        self.stream.drawn(number)
+        if generator is None or _place_of(generator) == _place_of(default_generator):
+            self.stream.drawn(number)
+        else:
+            with _disable_current_modes():
+                held = generator.get_state().numpy().tobytes()
+            self.stream.drawn_by(number, generator, _place_of(generator), held)
         if isinstance(law, Gauss) and law.std == 0:
             self.memory.write(tensor, Filled(law.mean, tensor.dtype))
         elif tensor.numel():
@@ -136,17 +141,17 @@ class Recorder(TorchDispatchMode):
 
     def _random(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         written = _mutated(func, args, kwargs)
-        law = _law(name, args, kwargs)
+        law, generator = _law(name, args, kwargs), kwargs.get("generator")
         if written:
             for tensor in written:
-                self.note(tensor, None if tensor.is_complex() else law, name)
+                self.note(tensor, None if tensor.is_complex() else law, name, generator)
             return written[0]
         made = [
             like(leaf) if isinstance(leaf, Tensor) else leaf for leaf in _leaves(without_memory(func, args, kwargs))
         ]
         for leaf in made:
             if isinstance(leaf, Tensor):
-                self.note(leaf, None if leaf.is_complex() else law, name)
+                self.note(leaf, None if leaf.is_complex() else law, name, generator)
         return made[0] if len(made) == 1 else tuple(made)
 
     def _is_left_unfilled(self, args: tuple[Any, ...]) -> bool:
@@ -204,7 +209,7 @@ class Recorder(TorchDispatchMode):
         made = ", ".join(self.memory.drawn(drawn[0]).history)
         self.failure = RecordError(
             f"The factory reads values that are drawn: '{operation}' of a tensor of shape {tuple(drawn[0].shape)}.",
-            context=[f"written by: {made}", *_place()],
+            context=[f"written by: {made}", *_line()],
             fix="build the model and call exnihilo.plan(model, recipe, example=example), which reads no constructor",
         )
         return self.failure
@@ -231,6 +236,11 @@ def _law(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Law | N
             return Shuffled(args[0])
         case _:
             return None
+
+
+def _place_of(generator: Any) -> int:
+    """Where a generator lies, of which any number of Python's objects may be made."""
+    return generator._cdata
 
 
 def _on_cpu(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +271,7 @@ def _leaves(value: Any) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value]
 
 
-def _place() -> list[str]:
+def _line() -> list[str]:
     """The line of the factory's own code that runs now."""
     ours = Path(__file__).parent.parent
     torchs = Path(torch.__file__).parent

@@ -59,7 +59,7 @@ def _truncating(drawing: Callable[..., Tensor]) -> Callable[..., Tensor]:
         recorder = _recorder()
         if recorder is None:
             return drawing(tensor, mean, std, a, b, generator)
-        return recorder.note(tensor, cut(mean, std, a, b), "trunc_normal_")
+        return recorder.note(tensor, cut(mean, std, a, b), "trunc_normal_", generator)
 
     return noted
 

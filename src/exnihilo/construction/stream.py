@@ -1,4 +1,4 @@
-"""Which of the global generator's numbers a factory would have drawn, where it gives the generator seeds and states."""
+"""Which numbers of its generators a factory would have drawn, where it gives them seeds and states."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, eq=False)
 class Stretch:
-    """The draws between two times that the generator was put somewhere.
+    """The draws between two times that a generator was put somewhere.
 
     Args:
-        start: Where the generator was last given a seed or a state; None of where it stood before.
+        start: Where a seed or a state last put the generator; None of where the global one stood before.
         first: How many draws lie between that and the first of these.
         end: The same for one behind the last.
     """
@@ -25,7 +25,7 @@ class Stretch:
 
 @dataclass(slots=True)
 class Stream:
-    """Where the generator would stand: nothing is drawn, and it stays where it was put.
+    """Where the generators would stand: nothing is drawn, and each stays where it was put.
 
     Example:
         >>> stream = Stream()
@@ -44,18 +44,27 @@ class Stream:
     # States that were handed out, and where the generator would have stood: they are held, so that none takes an id.
     _states: dict[int, tuple[object, Hashable, int]] = field(default_factory=dict)
 
+    # Generators are held too, for the same reason.
+    _own: dict[tuple[int, Hashable], tuple[object, Stretch]] = field(default_factory=dict)
+
     def drawn(self, number: int) -> None:
-        """Note the next draw."""
+        """Note the next draw of the global generator."""
         self.by_draw[number] = self._stretch
         self._stretch.end += 1
 
+    def drawn_by(self, number: int, generator: object, place: int, held: Hashable) -> None:
+        """Note the next draw of another generator, which lies at a place and whose state holds something."""
+        _, stretch = self._own.setdefault((place, held), (generator, Stretch(held)))
+        self.by_draw[number] = stretch
+        stretch.end += 1
+
     def taken(self, state: object, held: Hashable) -> None:
-        """Note that a state is handed out, and what it holds."""
+        """Note that a state of the global generator is handed out, and what it holds."""
         self._found(held)
         self._states[id(state)] = state, self._stretch.start, self._stretch.end
 
     def put(self, before: Hashable, after: Hashable, state: object = None) -> None:
-        """Note that the generator is put somewhere.
+        """Note that the global generator is put somewhere.
 
         Args:
             before: What its state held.
