@@ -3,6 +3,7 @@
 import itertools
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs, name = _on_cpu(kwargs or {}), func._schema.name.removeprefix("aten::")
+        kwargs, name = _on_cpu(kwargs or {}), _name(func)
         if name in _HANDING_ON or torch.Tag.inplace_view in func.tags or _is_view(func):
             return func(*args, **kwargs)
         if kwargs and torch.Tag.out in func.tags:
@@ -247,6 +248,12 @@ def _on_cpu(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: torch.device("cpu") if key == "device" and value else value for key, value in kwargs.items()}
 
 
+@cache
+def _name(func: Any) -> str:
+    return func._schema.name.removeprefix("aten::")
+
+
+@cache
 def _is_view(func: Any) -> bool:
     aliases = [returned.alias_info for returned in func._schema.returns]
     return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
@@ -258,13 +265,22 @@ def _is_in_place(func: Any) -> bool:
 
 
 def _mutated(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    places, is_trained = _STATISTICS.get(func._schema.name.removeprefix("aten::"), ((), None))
+    """The tensors that an operation writes to."""
+    places, is_trained = _STATISTICS.get(_name(func), ((), None))
     found = [args[i] for i in places if is_plain(args[i]) and (is_trained is None or args[is_trained])]
-    for i, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[i] if i < len(args) else kwargs.get(argument.name)
-            found += [leaf for leaf in tree_leaves(given) if is_plain(leaf)]
+    for i, name in _written_arguments(func):
+        given = args[i] if i < len(args) else kwargs.get(name)
+        found += [leaf for leaf in tree_leaves(given) if is_plain(leaf)]
     return found
+
+
+@cache
+def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
+    """By its schema: the place and the name of each."""
+    arguments = enumerate(func._schema.arguments)
+    return tuple(
+        (i, argument.name) for i, argument in arguments if argument.alias_info and argument.alias_info.is_write
+    )
 
 
 def _leaves(value: Any) -> list[Any]:
