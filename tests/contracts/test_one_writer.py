@@ -27,6 +27,7 @@ ALLOWED = {
     # remains makes a view of a storage.
     "exnihilo.construction.memory": ["set_()", "fill_()", "set_()"],
     "exnihilo.construction.operations": ["copy_()"],
+    "exnihilo.construction.recorder": ["copy_()", "resize_()"],
     # A trial writes in its own copy's parameters, and puts the copy's buffers back before each pass.
     "exnihilo.probes.trial": ["copy_()", "copy_()"],
 }

@@ -1,7 +1,9 @@
 """The verb ``record``: laws of real constructors, values that stay, and factories that no plan can tell."""
 
 import copy
+import io
 import math
+import pickle
 import random
 import resource
 import threading
@@ -107,6 +109,38 @@ WRITTEN = {
         lambda w: w.copy_((u := torch.rand(6, 4).exp()) + u.log()),
         "Formula(base=Uniform(bound=0.5, mean=0.5), of='(exp(x) + log(exp(x)))')",
     ),
+    "into itself": ((6, 4), lambda w: torch.mul(w.uniform_(-1, 1), 0.01, out=w), "Uniform(bound=0.01)"),
+    "into what was drawn": (
+        (6, 4),
+        lambda w: torch.sub(torch.randn(6, 4), 1, out=w.uniform_()),
+        "Normal(std=1.0, mean=-1.0)",
+    ),
+    "into some rows": (
+        (6, 4),
+        lambda w: torch.mul(torch.randn(4, 4), 0.5, out=w.normal_()[2:]),
+        "Weighted(base=Normal(std=1.0), factors=(1.0, 0.5), lengths=(2.0, 4.0))",
+    ),
+    "drawn into": ((6, 4), lambda w: torch.normal(0.0, 0.3, (6, 4), out=w.zero_()), "Normal(std=0.3)"),
+    "zeros into what was drawn": ((6, 4), lambda w: torch.zeros(6, 4, out=w.normal_()), "zeros"),
+    "large zeros into what was drawn": ((512, 512), lambda w: torch.zeros(512, 512, out=w.normal_()), "zeros"),
+    "a row into what was drawn": (
+        (6, 4),
+        lambda w: torch.zeros(4, out=w.normal_()[2]),
+        "ZeroRow(base=Normal(std=1.0), row=2)",
+    ),
+    "large numbers into themselves": ((512, 512), lambda w: torch.mul(w.fill_(3.0), 2.0, out=w), "Constant(value=6.0)"),
+    "an identity over a draw": ((6, 4), lambda w: nn.init.eye_(w.normal_()), "keep"),
+    "a computed number over a draw": (
+        (6, 4),
+        lambda w: nn.init.constant_(w.uniform_(), -torch.log(torch.tensor(99.0))),
+        "Constant(value=-4.59512)",
+    ),
+    "a computed number over rows": (
+        (6, 4),
+        lambda w: w.normal_()[3].fill_(torch.zeros(2).sum()),
+        "ZeroRow(base=Normal(std=1.0), row=3)",
+    ),
+    "a large computed number": ((512, 512), lambda w: w.normal_().fill_(torch.tensor(1.0)), "ones"),
     "large zeros": ((512, 512), nn.init.zeros_, "zeros"),
     "large zeros, drawn but for a row": (
         (512, 512),
@@ -209,6 +243,20 @@ def test_what_is_drawn_is_on_meta_and_all_else_has_its_values():
     assert not model.large.any()
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_what_is_made_by_a_generator_is_told_as_without_one(seed):
+    def build():
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        given = torch.randn(6, 4, generator=generator), torch.rand(6, 4, generator=generator) * 2
+        layer = nn.ParameterList([nn.Parameter(tensor) for tensor in given])
+        layer.order = torch.randperm(6, generator=generator), torch.randint(0, 3, (6,), generator=generator)
+        del layer.order
+        layer.append(torch.normal(0.0, 0.5, (6, 4), generator=generator))
+        return layer
+
+    assert schemes(build) == {"0": "Normal(std=1.0)", "1": "Uniform(bound=1.0, mean=1.0)", "2": "Normal(std=0.5)"}
+
+
 def test_parameters_stay_the_objects_that_the_model_knows():
     class Holding(nn.Module):
         def __init__(self):
@@ -239,14 +287,62 @@ def test_values_under_later_writes_are_those_of_the_factory():
     assert torch.equal(xn.record(build).model.index, build().index)
 
 
-def test_a_factory_that_builds_on_meta_is_recorded_as_if_it_had_memory():
-    def build():
-        with torch.device("meta"):
-            return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+class Scaled(nn.Module):
+    """Tensors made of Python's numbers, as each of the calls that do so makes them."""
 
-    model, plan = xn.record(build)
-    assert [row.scheme for row in plan.rows] == ["Uniform(bound=0.5)"] * 2 + ["ones", "zeros"]
-    assert model[1].running_var.tolist() == [1.0] * 8
+    def __init__(self):
+        super().__init__()
+        self.map, self.norm = nn.Linear(4, 8), nn.BatchNorm1d(8)
+        self.logit = nn.Parameter(torch.tensor(2.65))
+        self.register_buffer("scale", torch.tensor([2.65]))
+        self.register_buffer("positions", torch.as_tensor([1.0, 2.0], dtype=torch.float64))
+        self.register_buffer("numbers", torch.asarray(np.arange(3)))
+        self.register_buffer("both", torch.tensor([[self.scale[0], torch.full((512, 512), 5.0)[0, 0]]]))
+        self.register_buffer("one", torch.scalar_tensor(3.0))
+        self.register_buffer("like", self.scale.new_tensor([4.0]))
+        self.register_buffer("again", torch.as_tensor(self.scale))
+
+
+def placed(device, make):
+    """What a call makes while a device is the default one."""
+    torch.set_default_device(device)
+    try:
+        return make()
+    finally:
+        torch.set_default_device(None)
+
+
+def scaled_on(device):
+    with torch.device(device):
+        return Scaled()
+
+
+def asked_for(device):
+    model = Scaled()
+    model.scale = torch.tensor([2.65], device=device)
+    model.positions = torch.as_tensor([1.0, 2.0], dtype=torch.float64, device=torch.device(device))
+    model.like = model.scale.new_tensor([4.0], device=device)
+    return model
+
+
+ON_META = {
+    "in a block": lambda: xn.record(lambda: scaled_on("meta")),
+    "by default in the factory": lambda: xn.record(lambda: placed("meta", Scaled)),
+    "by default around it": lambda: placed("meta", lambda: xn.record(Scaled)),
+    "by argument": lambda: xn.record(lambda: asked_for("meta")),
+}
+
+
+@pytest.mark.parametrize("case", ON_META)
+def test_a_factory_that_builds_on_meta_is_recorded_as_if_it_had_memory(case):
+    model, plan = ON_META[case]()
+    assert [row.scheme for row in plan.rows] == [
+        *("Constant(value=2.65)", "Uniform(bound=0.5)", "Uniform(bound=0.5)", "ones", "zeros")
+    ]
+    found, expected = (dict(one.named_buffers(remove_duplicate=False)) for one in (model, Scaled()))
+    assert {name: (b.dtype, b.tolist()) for name, b in found.items()} == {
+        name: (b.dtype, b.tolist()) for name, b in expected.items()
+    }
 
 
 def test_what_a_factory_returns_beside_the_model_is_dropped():
@@ -307,14 +403,24 @@ def test_other_threads_draw_while_a_factory_is_recorded():
 
 
 def test_everything_is_put_back_where_a_factory_fails():
-    inner = nn.init._no_grad_trunc_normal_
+    def found():
+        return (
+            nn.init._no_grad_trunc_normal_,
+            torch.random.default_generator,
+            torch.to_dlpack,
+            torch.utils.dlpack.to_dlpack,
+        )
+
+    before, during = found(), []
 
     def build():
+        during.extend(found())
         raise ZeroDivisionError("of the factory's own")
 
     with pytest.raises(ZeroDivisionError):
         xn.record(build)
-    assert nn.init._no_grad_trunc_normal_ is inner
+    assert not set(map(id, during)) & set(map(id, before))
+    assert found() == before
     assert nn.init.normal_(torch.zeros(64), generator=torch.Generator().manual_seed(0)).any()
 
 
@@ -354,6 +460,178 @@ def gated(bias):
     bias[4:8] = 1.0
 
 
+class Lazy(nn.Module):
+    """Learns its shapes, and in train mode its statistics, from the first input."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.norm = nn.LazyLinear(4), nn.LazyBatchNorm1d()
+
+    def forward(self, x):
+        return self.norm(self.map(x))
+
+
+def run_once(*, is_trained):
+    model = Lazy().train(is_trained)
+    model(torch.ones(3, 4))
+    return model.train()
+
+
+def ran(model):
+    model(torch.ones(1, 4, 4))
+    return model
+
+
+def saved_and_loaded(layer):
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    layer.load_state_dict(torch.load(file))
+    return layer
+
+
+def tagged():
+    layer = nn.Linear(4, 2)
+    noise = torch.randn(2)
+    noise.tag = "a tensor with an attribute is reduced another way"
+    layer.bias = nn.Parameter(pickle.loads(pickle.dumps(noise)))
+    return layer
+
+
+def seeded(*steps):
+    """A factory that runs steps, each a seed or a function; what these return are its layers."""
+
+    def build():
+        made = [torch.manual_seed(step) if isinstance(step, int) else step() for step in steps]
+        return nn.ModuleList([layer for layer in made if isinstance(layer, nn.Module)])
+
+    return build
+
+
+def forked(*steps):
+    def run():
+        with torch.random.fork_rng(devices=[]):
+            return seeded(*steps)()
+
+    return run
+
+
+def layer():
+    return nn.Linear(4, 2)
+
+
+def drawn_by(make_generator):
+    """A layer that another generator draws."""
+
+    def make():
+        generator, made = make_generator(), layer()
+        for parameter in made.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)
+        return made
+
+    return make
+
+
+def of_seed(seed):
+    return lambda: torch.Generator().manual_seed(seed)
+
+
+def one_generator():
+    generator = torch.Generator().manual_seed(0)
+    return seeded(*[drawn_by(lambda: generator)] * 2)()
+
+
+def truncated_by(seed):
+    def make():
+        generator, made = of_seed(seed)(), layer()
+        for parameter in made.parameters():
+            nn.init.trunc_normal_(parameter, generator=generator)
+        return made
+
+    return make
+
+
+def state_put_back():
+    state = torch.get_rng_state()
+    first = layer()
+    torch.set_rng_state(state)
+    return nn.ModuleList([first, layer()])
+
+
+def copy_of_a_state_put_back():
+    state = torch.get_rng_state().clone()
+    first = layer()
+    torch.random.set_rng_state(state)
+    return nn.ModuleList([first, layer()])
+
+
+SAME_NUMBERS = {
+    "one seed twice": seeded(0, layer, 0, layer),
+    "one seed twice, and another between": seeded(0, layer, 1, layer, 0, layer),
+    "a seed that the caller gave before": seeded(layer, 31, layer),
+    "a state put back": state_put_back,
+    "a copy of a state put back": copy_of_a_state_put_back,
+    "what was drawn in a fork": seeded(forked(layer), layer),
+    "two generators of one seed": seeded(drawn_by(of_seed(3)), drawn_by(of_seed(3))),
+    "two generators of one seed, truncated": seeded(truncated_by(3), truncated_by(3)),
+    "a seed, and a generator of it": seeded(3, layer, drawn_by(of_seed(3))),
+    "two forks of one seed": seeded(forked(3, layer), forked(3, layer)),
+}
+INDEPENDENT = {
+    "one seed": seeded(0, layer, layer),
+    "one seed, given twice before any draw": seeded(0, 0, layer, layer),
+    "other seeds": seeded(layer, 0, layer, 1, layer),
+    "a fork with a seed of its own": seeded(layer, forked(0, layer), layer),
+    "what was drawn first is drawn anew": seeded(0, lambda: layer() and None, 0, layer),
+    "one generator": one_generator,
+    "generators of other seeds": seeded(0, layer, drawn_by(of_seed(1)), drawn_by(of_seed(2))),
+    "the global generator, by its name": seeded(0, layer, drawn_by(lambda: torch.default_generator), layer),
+    "a copy": seeded(0, layer, lambda: copy.deepcopy(layer())),
+}
+
+
+@pytest.fixture
+def caller_seed():
+    """The random state of a caller who gave a seed; what was there before comes back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(31)
+        yield
+
+
+@pytest.mark.usefixtures("caller_seed")
+@pytest.mark.parametrize("case", SAME_NUMBERS)
+def test_layers_that_a_seed_makes_equal_are_not_told_as_independent(case):
+    layers = [one for one in SAME_NUMBERS[case]().modules() if isinstance(one, nn.Linear)]
+    assert torch.equal(layers[0].weight, layers[-1].weight)
+    torch.manual_seed(31)
+    with pytest.raises(
+        RecordError, match=r"Parameters '.*weight' and '.*weight' of ModuleList are drawn from the same"
+    ):
+        xn.record(SAME_NUMBERS[case])
+
+
+@pytest.mark.usefixtures("caller_seed")
+@pytest.mark.parametrize("case", INDEPENDENT)
+def test_seeds_that_make_no_layers_equal_are_harmless(case):
+    layers = [one for one in INDEPENDENT[case]().modules() if isinstance(one, nn.Linear)]
+    assert len({tuple(one.weight.flatten().tolist()) for one in layers}) == len(layers)
+    torch.manual_seed(31)
+    assert set(schemes(INDEPENDENT[case]).values()) == {"Uniform(bound=0.5)"}
+
+
+def test_seeds_of_other_threads_are_their_own():
+    def build():
+        first = layer()
+        for _ in range(2):
+            thread = threading.Thread(target=torch.manual_seed, args=(5,))
+            thread.start()
+            thread.join()
+        return nn.ModuleList([first, layer()])
+
+    with torch.random.fork_rng(devices=[]):
+        assert len(schemes(build)) == 4
+
+
 REFUSED = {
     "values are read": (reads, "reads values that are drawn: '_local_scalar_dense'.*"),
     "values are read and the error caught": (reads_unnoticed, "reads values that are drawn: 'tolist'"),
@@ -364,8 +642,56 @@ REFUSED = {
     "norms of a draw": (lambda: parametrizations.weight_norm(nn.Linear(4, 2)), "original0: written by uniform_, norm"),
     "vectors of a power iteration": (lambda: parametrizations.spectral_norm(nn.Linear(4, 2)), "_u: no parameter"),
     "a law without scheme": (written((4,), lambda w: w.exponential_()), "0: written by exponential_"),
+    "statistics of a run": (
+        lambda: run_once(is_trained=True),
+        "norm.running_(mean|var): no parameter, and written by uniform_, (.|\n)*native_batch_norm",
+    ),
+    "instance statistics of a run": (
+        lambda: ran(nn.Sequential(nn.Linear(4, 4), nn.InstanceNorm1d(4, track_running_stats=True))),
+        "1.running_(mean|var): no parameter, and written by uniform_",
+    ),
+    "a pickled layer": (
+        lambda: pickle.loads(pickle.dumps(nn.Linear(4, 2))),
+        "reads values that are drawn: 'pickle' of a tensor of shape \\(2, 4\\)",
+    ),
+    "a pickled tensor": (tagged, "reads values that are drawn: 'pickle'"),
+    "a saved layer": (lambda: saved_and_loaded(nn.Linear(4, 2)), "reads values that are drawn: 'pickle'"),
+    "a capsule": (
+        lambda: nn.ParameterList([nn.Parameter(torch.from_dlpack(torch.utils.dlpack.to_dlpack(torch.randn(3))))]),
+        "reads values that are drawn: 'to_dlpack'",
+    ),
+    "a list of drawn numbers": (
+        made(lambda: torch.tensor([1.0, torch.rand(3)[0]])),
+        "reads values that are drawn: 'tensor' of a tensor of shape \\(\\)",
+    ),
+    "lists of drawn numbers": (
+        made(lambda: torch.as_tensor([[1.0, 2.0], [3.0, torch.rand(())]])),
+        "reads values that are drawn: 'as_tensor'",
+    ),
+    "parts of a draw, into a list": (
+        made(
+            lambda: (
+                torch.split_copy(torch.ones(2) @ torch.randn(2, 4), 2, out=(halves := [torch.empty(2)] * 2))
+                or halves[0]
+            )
+        ),
+        "0: written by randn, ",
+    ),
+    "a Python function of each entry": (
+        written((4,), lambda w: w.normal_().apply_(abs)),
+        "reads values that are drawn: 'apply'",
+    ),
+    "a Python function of two entries": (
+        written((4,), lambda w: w.zero_().map_(torch.randn(4), max)),
+        "reads values that are drawn: 'map'",
+    ),
     "random signs": (written((4,), lambda w: w.bernoulli_()), "0: written by bernoulli_"),
     "a mask": (written((4,), lambda w: w.normal_().mul_(torch.arange(4.0))), "0: written by normal_, mul_"),
+    "one drawn number": (written((4,), lambda w: w.fill_(torch.randn(()))), "0: written by randn"),
+    "what is drawn, mixed into": (
+        written((4, 4), lambda w: torch.mm(torch.ones(4, 4), torch.randn(4, 4), out=w)),
+        "0: written by randn, mm",
+    ),
     "complex numbers": (lambda: nn.Linear(4, 2, dtype=torch.complex64), "weight: written by uniform_"),
     "never written": (lambda: nn.ParameterList([nn.Parameter(torch.empty(3))]), "0: never written"),
     "no shape": (lambda: nn.LazyLinear(3), "has no shape yet"),
@@ -379,6 +705,60 @@ def test_what_no_plan_can_tell_ends_in_one_error(case):
     factory, message = REFUSED[case]
     with pytest.raises(RecordError, match=message):
         xn.record(factory)
+
+
+def test_the_fix_for_a_model_without_shapes_works():
+    with pytest.raises(RecordError, match=r"has no shape yet(.|\n)*model = build\(\).eval\(\); model\(example\)"):
+        xn.record(Lazy)
+    model, plan = xn.record(lambda: run_once(is_trained=False))
+    assert [row.scheme for row in plan.rows][:2] == ["Uniform(bound=0.5)"] * 2
+    assert (model.norm.running_mean.tolist(), model.norm.num_batches_tracked.item()) == ([0.0] * 4, 0)
+    assert model.training
+
+
+def test_known_values_are_pickled_and_drawn_ones_copied():
+    def build():
+        known = pickle.loads(pickle.dumps(saved_and_loaded(nn.LayerNorm(4))))
+        layer = nn.Linear(4, 2)
+        layers = nn.ModuleList([layer, copy.deepcopy(layer)])
+        shared = copy.copy(layer.bias.data)
+        layer.bias.data.zero_()
+        layers.append(known).append(nn.ParameterList([nn.Parameter(shared + 1)]))
+        return layers.append(copy.copy(layer))
+
+    assert schemes(build) == {
+        "0.weight": "Uniform(bound=0.5)",
+        "0.bias": "zeros",
+        "1.weight": "Shared(base=Uniform(bound=0.5), name='0.weight')",
+        "1.bias": "Uniform(bound=0.5)",
+        "2.weight": "ones",
+        "2.bias": "zeros",
+        "3.0": "ones",
+        "4.weight": "tied",
+        "4.bias": "tied",
+    }
+
+
+def test_numbers_that_are_not_written_yet_are_read_as_they_will_be():
+    def build():
+        large = torch.full((512, 512), 3.0)
+        return torch.from_numpy(large.numpy() + 1.0), torch.tensor(torch.full((512, 512), 2.0)[:2, :2].tolist())
+
+    assert schemes(made(build)) == {"0": "Constant(value=4.0)", "1": "Constant(value=2.0)"}
+
+
+def test_what_a_python_function_writes_is_known():
+    assert schemes(made(lambda: torch.zeros(512, 512).apply_(lambda entry: entry + 2))) == {"0": "Constant(value=2.0)"}
+    assert schemes(made(lambda: torch.empty(4).apply_(lambda _: 3.0))) == {"0": "Constant(value=3.0)"}
+
+
+def test_statistics_of_known_values_are_kept():
+    def build():
+        norm = nn.BatchNorm1d(2)
+        norm(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+        return norm
+
+    assert torch.equal(xn.record(build).model.running_mean, build().running_mean)
 
 
 def test_an_error_names_the_line_of_the_factory():

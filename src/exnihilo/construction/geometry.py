@@ -18,8 +18,9 @@ def is_plain(value: object) -> TypeGuard[Tensor]:
 
 def without_memory(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """What an operation returns on tensors without memory."""
-    given = {key: torch.device("meta") if key == "device" else value for key, value in kwargs.items()}
-    given = {key: value for key, value in given.items() if key not in ("generator", "pin_memory")}
+    # A generator is of one device, and where an operation has one it may have to be named; pinning is of memory.
+    replaced = {"device": torch.device("meta"), "generator": None}
+    given = {key: replaced.get(key, value) for key, value in kwargs.items() if key != "pin_memory"}
     return func(*tree_map(_emptied, args), **tree_map(_emptied, given))
 
 

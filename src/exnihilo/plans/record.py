@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 from exnihilo.construction.geometry import is_plain
 from exnihilo.construction.memory import Memory
 from exnihilo.construction.recorder import Recorder
-from exnihilo.construction.truncated import truncated_noted
+from exnihilo.construction.stand_ins import stood_in
+from exnihilo.construction.stream import Stream, Stretch
 from exnihilo.errors import RecordError
 from exnihilo.plans.live import keep_identity, live_parameters, require_separate, ties
 from exnihilo.plans.recorded import Told, row, told
@@ -43,14 +44,15 @@ def record(factory: Callable[[], Any]) -> Recorded:
     """What a factory builds and how it would have been drawn, without drawing anything.
 
     The factory runs as it is, in one pass over its own code. Memory that nobody has written to is not touched, and
-    the global random state is neither read nor advanced.
+    the global random state is not advanced, and read only where the factory itself gives it a seed or a state.
 
     Args:
         factory: Called without arguments; it returns a module, or a tuple that begins with one.
 
     Raises:
         RecordError: What the factory makes is no module; a parameter has no shape or no element yet; or values are
-            drawn that no scheme has the law of, are read while the model is built, or lie in a buffer.
+            drawn that no scheme has the law of, are read while the model is built, lie in a buffer, or are the same
+            numbers again, since a seed or a state comes back.
         InvalidValueError: Two parameters share memory without being one.
 
     Example:
@@ -61,7 +63,7 @@ def record(factory: Callable[[], Any]) -> Recorded:
         ('meta', 'cpu')
     """
     recorder, before = Recorder(), python_and_numpy()
-    with truncated_noted(recorder), recorder:
+    with stood_in(recorder), recorder:
         built = factory()
     has_drawn_elsewhere = python_and_numpy() != before
     if recorder.failure is not None:
@@ -73,6 +75,7 @@ def record(factory: Callable[[], Any]) -> Recorded:
     paths, tied = {name: path for path, name in canonical_names(model).items()}, ties(live)
     found = told(model, live, paths, recorder.memory)
     _require_told(model, found, _drawn_elsewhere(model, live, recorder.memory))
+    _require_new_numbers(model, found, recorder.stream)
     rows = tuple(row(name, p, tied[name], found[name]) for name, p in live.items())
     if has_drawn_elsewhere:
         rows = tuple(_doubted(one) if one.action == "keep" else one for one in rows)
@@ -117,13 +120,31 @@ def _require_elements(model: nn.Module, live: dict[str, nn.Parameter]) -> None:
             raise RecordError(
                 f"Parameter '{name}' of {type(model).__name__} has no shape yet.",
                 context=["a lazy module learns its shape from the first input"],
-                fix="run the model once in the factory: model = build(); model(example); return model",
+                fix="run it in the factory, where it takes no statistics: model = build().eval(); model(example); "
+                "return model.train()",
             )
         if parameter.numel() == 0:
             raise RecordError(
                 f"Parameter '{name}' of {type(model).__name__} has no element: its shape is {tuple(parameter.shape)}.",
                 fix="leave the parameter out of the model, or give each of its dims at least one unit",
             )
+
+
+def _require_new_numbers(model: nn.Module, found: dict[str, Told], stream: Stream) -> None:
+    """No seed or state comes back between the draws of two parameters: these would hold the same numbers."""
+    drawn: dict[Stretch, str] = {}
+    for name, one in found.items():
+        for stretch in {stream.by_draw[draw.number] for _, draw in one.draws}:
+            other = next((earlier for seen, earlier in drawn.items() if stretch.repeats(seen)), None)
+            if other is not None:
+                raise RecordError(
+                    f"Parameters '{other}' and '{name}' of {type(model).__name__} are drawn from the same numbers.",
+                    context=[
+                        "between their draws a seed or a state puts PyTorch's generator back to where it was before"
+                    ],
+                    fix="seed once, before the first draw; copy.deepcopy(layer) makes a layer that begins like another",
+                )
+            drawn.setdefault(stretch, name)
 
 
 def _drawn_elsewhere(model: nn.Module, live: dict[str, nn.Parameter], memory: Memory) -> dict[str, str]:
