@@ -160,6 +160,26 @@ def part_of(law: Law | None) -> Law | None:
     return law
 
 
+def one_number(law: Law | None) -> float | None:
+    """The number that all values of a law are; None where it has some spread.
+
+    Example:
+        >>> one_number(multiplied(Flat(-1.0, 1.0), 0.0)), one_number(Flat(-1.0, 1.0))
+        (0.0, None)
+    """
+    match law:
+        case Gauss(mean=mean, std=0.0):
+            return mean
+        case Flat(low=low, high=high) if low == high:
+            return high
+        case Haar(gain=0.0):
+            return 0.0
+        case Thinned(base=base) if one_number(base) == 0:
+            return 0.0
+        case _:
+            return None
+
+
 def multiplied(law: Law | None, factor: float) -> Law | None:
     """The law of ``factor`` times such values.
 
