@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from exnihilo.construction.geometry import is_plain, like, without_memory
-from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten
+from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten, untouched
 from exnihilo.construction.memory import Memory, region_of
 from exnihilo.construction.operations import followed
 from exnihilo.errors import RecordError
@@ -88,7 +88,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(law, Gauss) and law.std == 0:
             self.memory.write(tensor, Filled(law.mean, tensor.dtype))
         elif tensor.numel():
-            self.memory.write(tensor, Drawn(law, Draw(next(self._draws)), (operation,)))
+            self.memory.write(tensor, Drawn(law, Draw(next(self._draws), made=untouched(law)), (operation,)))
         return tensor
 
     def require_known(self, tensor: Tensor, operation: str) -> None:
