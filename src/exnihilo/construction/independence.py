@@ -42,8 +42,8 @@ def _are_at_home(found: Sequence[tuple[Region, Draw]]) -> bool:
 
 
 def copied_from(draws: Draws, earlier: Mapping[str, Draws]) -> str | None:
-    """The name of the tensor that holds the same draws at the same places; None where there is none."""
-    return next((name for name, others in earlier.items() if draws and others == draws and _in_order(draws)), None)
+    """The name of the tensor that holds the same draws at the same places, with the same made of them; None of none."""
+    return next((name for name, others in earlier.items() if draws and others == draws and _is_told(draws)), None)
 
 
 def entangled_with(draws: Draws, earlier: Mapping[str, Draws]) -> str | None:
@@ -54,5 +54,5 @@ def entangled_with(draws: Draws, earlier: Mapping[str, Draws]) -> str | None:
     return None
 
 
-def _in_order(draws: Draws) -> bool:
-    return not any(draw.is_reordered for _, draw in draws)
+def _is_told(draws: Draws) -> bool:
+    return not any(draw.is_reordered or draw.made is None for _, draw in draws)

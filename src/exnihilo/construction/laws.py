@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -76,10 +76,17 @@ class Shuffled:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A formula of ``x``, as ``schemes.Formula`` spells it, for each ``x`` of a law."""
+    """A formula of ``x``, as ``schemes.Formula`` spells it, for each ``x`` of a law.
+
+    Args:
+        root: The law of ``x``.
+        text: The formula; what is in brackets can be compared, and is none.
+        of: What ``x`` itself is of the draw; None where that is not known.
+    """
 
     root: "Gauss | Flat"
     text: str
+    of: "Mapped | None" = field(default=None, compare=False)
 
 
 Law = Gauss | Flat | Haar | Thinned | Factor | Shuffled | Mapped
@@ -111,16 +118,23 @@ class Draw:
         number: Every draw has its own.
         place: Of a part: which bytes of the draw's own memory; None of the whole.
         is_reordered: The entries are no longer in the order of that place.
+        made: What became of each of them since, step by step; None where that is not known.
     """
 
     number: int
     place: Region | None = None
     is_reordered: bool = False
+    made: Mapped | None = None
 
     def part(self, place: Region) -> "Draw":
         """Some of the entries."""
         is_whole = self.place is None and not self.is_reordered
-        return Draw(self.number, place) if is_whole else replace(self, is_reordered=True)
+        return replace(self, place=place) if is_whole else replace(self, is_reordered=True)
+
+    def is_same(self, other: "Draw") -> bool:
+        """Has the same entries at the same places, whatever was made of them."""
+        is_ordered = not (self.is_reordered or other.is_reordered)
+        return is_ordered and (self.number, self.place) == (other.number, other.place)
 
     def is_apart(self, other: "Draw") -> bool:
         """Has no entry in common with another draw, or part of one."""
@@ -145,9 +159,22 @@ class Drawn:
     draw: Draw
     history: tuple[str, ...]
 
-    def then(self, operation: str, law: Law | None) -> "Drawn":
-        """What an operation makes of it."""
-        return replace(self, law=law, history=(*self.history, operation))
+    @property
+    def start(self) -> Mapped | None:
+        """What the ``x`` of the law is of the draw: a formula's own, or the values themselves."""
+        return self.law.of if isinstance(self.law, Mapped) else self.draw.made
+
+    def then(self, operation: str, law: Law | None, made: Mapped | None = None) -> "Drawn":
+        """What an operation makes of it.
+
+        Args:
+            operation: Its name.
+            law: The law of its values.
+            made: What they are of the draw. Default None: not known, so that they are like no others.
+        """
+        if isinstance(law, Mapped) and not isinstance(self.law, Mapped):
+            law = replace(law, of=self.draw.made)
+        return Drawn(law, replace(self.draw, made=made), (*self.history, operation))
 
 
 Content = Unwritten | Known | Filled | Drawn
@@ -158,6 +185,26 @@ def part_of(law: Law | None) -> Law | None:
     if isinstance(law, Haar | Thinned) or (isinstance(law, Factor) and law.part == "q"):
         return None
     return law
+
+
+def one_number(law: Law | None) -> float | None:
+    """The number that all values of a law are; None where it has some spread.
+
+    Example:
+        >>> one_number(multiplied(Flat(-1.0, 1.0), 0.0)), one_number(Flat(-1.0, 1.0))
+        (0.0, None)
+    """
+    match law:
+        case Gauss(mean=mean, std=0.0):
+            return mean
+        case Flat(low=low, high=high) if low == high:
+            return high
+        case Haar(gain=0.0):
+            return 0.0
+        case Thinned(base=base) if one_number(base) == 0:
+            return 0.0
+        case _:
+            return None
 
 
 def multiplied(law: Law | None, factor: float) -> Law | None:
@@ -240,7 +287,7 @@ def mass_below(z: float) -> float:
     return math.erfc(-z / math.sqrt(2.0)) / 2.0
 
 
-def mapped(law: Law | None, template: str) -> Law | None:
+def mapped(law: Law | None, template: str) -> Mapped | None:
     """The law of a formula of such values.
 
     Example:
@@ -250,18 +297,47 @@ def mapped(law: Law | None, template: str) -> Law | None:
     match law:
         case Gauss() | Flat():
             return Mapped(law, template.format("x"))
-        case Mapped(root=root, text=text) if len(text) < _LONGEST:
-            return Mapped(root, template.format(text))
+        case Mapped(text=text) if len(text) < _LONGEST:
+            return replace(law, text=template.format(text))
         case _:
             return None
 
 
-def combined(first: Law | None, second: Law | None, sign: str) -> Law | None:
-    """The law of a sum, difference, product or quotient of two formulas of one ``x``."""
+def untouched(law: Law | None) -> Mapped | None:
+    """Each value of a draw, as nothing was made of it yet."""
+    return mapped(law, "{}")
+
+
+def step(made: Mapped | None, what: str) -> Mapped | None:
+    """What a step makes of values that no formula spells.
+
+    Example:
+        >>> step(untouched(Flat(0.0, 1.0)), "erfinv").text
+        '[erfinv x]'
+    """
+    return mapped(made, f"[{what} {{}}]")
+
+
+def combined(first: Law | None, second: Law | None, sign: str) -> Mapped | None:
+    """The law of a sum, difference, product or quotient of two formulas of the same ``x``."""
     left, right = mapped(first, "{}"), mapped(second, "{}")
     if not (isinstance(left, Mapped) and isinstance(right, Mapped) and left.root == right.root):
         return None
     return mapped(left, f"({{}} {sign} {right.text})")
+
+
+def of_one_draw(first: Drawn, second: Drawn, sign: str) -> tuple[Law | None, Mapped | None]:
+    """The law of a sum, difference, product or quotient of what was made of the same entries, and how it is made.
+
+    Laws say nothing of signs and orders: ``1 - u`` has the law of ``u``. Where the formulas do not begin with the same
+    values, both are spelled as formulas of the draw.
+    """
+    made = combined(first.draw.made, second.draw.made, sign)
+    if first.start is not None and first.start == second.start:
+        law = combined(first.law, second.law, sign)
+        return law and replace(law, of=first.start), made
+    is_formula = made is not None and "[" not in made.text
+    return (replace(made, of=untouched(made.root)) if made and is_formula else None), made
 
 
 def _clamped_bound(lower: float, clamp: float) -> float | None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from exnihilo.construction.laws import Content, Draw, Drawn, Filled, Known, Law, Unwritten, part_of
+from exnihilo.construction.laws import Content, Draw, Drawn, Filled, Known, Law, Unwritten, one_number, part_of
 from exnihilo.construction.regions import Region, are_apart
 
 Part = tuple[Region, Content]
@@ -29,9 +29,9 @@ class Storage:
         """Note that a region holds something else from now on."""
         self.writes = [part for part in self.writes if not region.covers(part[0])]
         self.writes.append((region, content))
-        above = [part for part, _ in self.writes[1:]]
-        if sum(part.size for part in above) == self.writes[0][0].size and are_apart(above):
-            del self.writes[0]
+        first, *above = [part for part, _ in self.writes]
+        if sum(part.size for part in above) == first.size and all(map(first.covers, above)) and are_apart(above):
+            del self.writes[0]  # nothing of it is bare; where they lie elsewhere, equal sizes say nothing
 
     @property
     def is_known(self) -> bool:
@@ -115,6 +115,9 @@ class Memory:
     def write(self, tensor: Tensor, content: Content, region: Region | None = None) -> None:
         """Note that a tensor, or a region of its storage, holds something else from now on."""
         storage, region = self._storage(tensor), region or region_of(tensor)
+        only = one_number(content.law) if isinstance(content, Drawn) else None
+        if only is not None:
+            content = Filled(only, tensor.dtype)
         if storage is None:
             if isinstance(content, Known):
                 return

@@ -23,11 +23,12 @@ from exnihilo.construction.laws import (
     Thinned,
     Unwritten,
     clamped,
-    combined,
     inverse_error,
     mapped,
     multiplied,
+    of_one_draw,
     shifted,
+    step,
 )
 from exnihilo.construction.memory import Memory, entries, region_of
 from exnihilo.schemes.formula import FUNCTIONS
@@ -125,13 +126,12 @@ def _paired(memory: Memory, func: Any, name: str, args: tuple[Any, ...], kwargs:
     if sign is None or len(args) != 2 or kwargs or not (is_plain(args[0]) and is_plain(args[1])):
         return NotImplemented
     first, second = memory.drawn(args[0]), memory.drawn(args[1])
-    law = combined(first.law, second.law, sign)
+    law, combined = of_one_draw(first, second, sign)
     is_same = args[0].shape == args[1].shape and args[0].stride() == args[1].stride()
-    is_one = first.draw == second.draw and not first.draw.is_reordered
-    if law is None or not (is_one and is_same and is_dense(args[0])):
+    if law is None or not (first.draw.is_same(second.draw) and is_same and is_dense(args[0])):
         return NotImplemented
     out = args[0] if name.endswith("_") else like(without_memory(func, args, kwargs))
-    memory.write(out, second.then(name, law))
+    memory.write(out, second.then(name, law, combined))
     return out
 
 
@@ -191,12 +191,22 @@ def _carry(
             case Drawn(law=law):
                 own = law if is_aligned else _laid_out(law, source, target)
                 is_copy = name in ("clone", "_to_copy", "copy_")
-                changed = replace(content, law=own) if is_copy else content.then(name, change(own))
+                changed = (
+                    replace(content, law=own) if is_copy else content.then(name, change(own), _made(content, change))
+                )
                 draw = changed.draw if is_aligned else replace(changed.draw, is_reordered=True)
                 changed = replace(changed, draw=draw)
                 memory.write(target, changed, place)
             case Unwritten():
                 memory.write(target, content, place)
+
+
+def _made(drawn: Drawn, change: _Change) -> Mapped | None:
+    """What an elementwise operation makes of each entry: the formula by which it changes one."""
+    if change is inverse_error:
+        return step(drawn.draw.made, "erfinv")
+    made = change(drawn.draw.made)
+    return made if isinstance(made, Mapped) else None
 
 
 def _laid_out(law: Law | None, source: Tensor, target: Tensor) -> Law | None:
@@ -232,7 +242,7 @@ def _factored(memory: Memory, func: Any, args: tuple[Any, ...], kwargs: Mapping[
     made = tuple(like(shaped) for shaped in without_memory(func, args, kwargs))
     for part, tensor in zip(("q", "r"), made, strict=True):
         factor = Factor(part, (drawn.draw, region_of(matrix)), *matrix.shape)
-        memory.write(tensor, drawn.then("qr", factor))
+        memory.write(tensor, drawn.then("qr", factor, step(drawn.draw.made, part)))
     return made
 
 
@@ -243,8 +253,8 @@ def _of_factor(memory: Memory, func: Any, name: str, args: tuple[Any, ...], kwar
         return NotImplemented
     if name == "sign" and args[0].shape != (law.columns,):
         return NotImplemented
-    made = like(without_memory(func, args, kwargs))
-    memory.write(made, drawn.then(name, replace(law, part="signs" if name == "sign" else "diagonal")))
+    made, part = like(without_memory(func, args, kwargs)), "signs" if name == "sign" else "diagonal"
+    memory.write(made, drawn.then(name, replace(law, part=part), step(drawn.draw.made, part)))
     return made
 
 
@@ -260,8 +270,8 @@ def _is_turned(memory: Memory, args: tuple[Any, ...]) -> bool:
 
 def _turned(memory: Memory, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     made = args[0] if name == "mul_" else like(without_memory(func, args, kwargs))
-    found = matrix_in_memory(made)
-    memory.write(made, memory.drawn(args[0]).then("sign", Haar(1.0, *found) if found else None))
+    found, q = matrix_in_memory(made), memory.drawn(args[0])
+    memory.write(made, q.then("sign", Haar(1.0, *found) if found else None, step(q.draw.made, "signed")))
     return made
 
 
@@ -269,12 +279,14 @@ def _thinned(memory: Memory, args: tuple[Any, ...]) -> Any:
     column, indices, values = args[:3]
     if len(args) > 3 or len(indices) != 1 or not is_plain(indices[0]) or not memory.is_known(values):
         return NotImplemented
-    drawn, places = memory.drawn(column), memory.law(indices[0])
+    drawn, chosen = memory.drawn(column), memory.drawn(indices[0])
+    places = chosen.law
     law = drawn.law
     if not (isinstance(law, Gauss) and law.mean == 0 and isinstance(places, Shuffled)):
         return NotImplemented
     if column.shape != (places.size,) or values.numel() != 1 or values.item() != 0:
         return NotImplemented
     thinned = Thinned(law, zeros=indices[0].numel(), size=places.size)
-    memory.write(column, drawn.then("index_put_", thinned))
+    made = step(drawn.draw.made, f"but for {chosen.draw}")
+    memory.write(column, drawn.then("index_put_", thinned, made))
     return column

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from exnihilo.construction.calls import Calls
 from exnihilo.construction.geometry import is_plain, like, without_memory
-from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten
+from exnihilo.construction.laws import Draw, Drawn, Filled, Flat, Gauss, Known, Law, Shuffled, Unwritten, untouched
 from exnihilo.construction.memory import Memory, region_of
 from exnihilo.construction.operations import followed
 from exnihilo.construction.stream import Stream
@@ -100,7 +100,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(law, Gauss) and law.std == 0:
             self.memory.write(tensor, Filled(law.mean, tensor.dtype))
         elif tensor.numel():
-            self.memory.write(tensor, Drawn(law, Draw(number), (operation,)))
+            self.memory.write(tensor, Drawn(law, Draw(number, made=untouched(law)), (operation,)))
         return tensor
 
     def require_known(self, tensor: Tensor, operation: str) -> None:

@@ -29,6 +29,8 @@ _OPERATORS: Mapping[type, Callable[..., Any]] = {
 }
 # Nodes of the quadrature, and how far they reach: at the ends they are 1e-30 from 0 and 1.
 _NODES, _REACH = 8001, 3.8
+# Nearer to an end than this, float64 may round to the end itself, where a formula such as log(1 - x) has no value.
+_ROUNDED = 2.0**-52
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Formula:
         below, above = torch.sigmoid(math.pi * steps.sinh()), torch.sigmoid(-math.pi * steps.sinh())
         mass = below * above * steps.cosh()
         values = self._value(_quantiles(self.base, below, above))
+        is_end = torch.minimum(below, above) < _ROUNDED
+        values = torch.where(is_end & ~values.isfinite(), 0.0, values)
         mass /= mass.sum()
         return float(((mass * (values - (mass * values).sum()).square()).sum()).sqrt())
 
