@@ -35,7 +35,8 @@ class Layout:
         packed_dim: The dim along which the matrices lie side by side. Default 0.
 
     Raises:
-        LayoutError: The dims do not cover the shape exactly once, a dim is empty, or ``packed_dim`` cannot be divided.
+        LayoutError: The dims do not cover the shape exactly once, a dim is empty, or ``packed_dim`` does not exist
+            or cannot be divided.
 
     Example:
         >>> Layout.linear(64, 32).shape
@@ -67,6 +68,12 @@ class Layout:
             raise LayoutError(
                 f"Shape {self.shape} of a {self.kind} layout has an empty dim; there is nothing to initialize.",
                 fix="give every dim at least one unit, such as Layout.linear(out=64, in_=32)",
+            )
+        if not 0 <= self.packed_dim < max(len(self.shape), 1):
+            raise LayoutError(
+                f"Dim {self.packed_dim} does not exist: shape {self.shape} has {len(self.shape)} dims.",
+                context=[f"kind={self.kind}, packed_dim={self.packed_dim}"],
+                fix="count packed_dim from 0",
             )
         if self.groups < 1 or self.stacked < 1 or (self.shape and self.shape[self.packed_dim] % self.num_matrices):
             raise LayoutError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from exnihilo.construction.laws import Content, Draw, Drawn
+from exnihilo.construction.laws import Content, Draw, Drawn, Thinned
 from exnihilo.construction.regions import Region
 
 # The draws of a tensor, each with the bytes that it fills, counted from the tensor's first.
@@ -13,10 +13,16 @@ Draws = tuple[tuple[Region, Draw], ...]
 def draws_of(parts: Sequence[tuple[Region, Content]], whole: Region) -> Draws:
     """The draws of a tensor's parts, as ``Storage.parts`` gives them."""
     return tuple(
-        (Region(region.start - whole.start, region.dims), content.draw)
+        (Region(region.start - whole.start, region.dims), draw)
         for region, content in parts
         if isinstance(content, Drawn)
+        for draw in _draws(content)
     )
+
+
+def _draws(content: Drawn) -> tuple[Draw, ...]:
+    """What was drawn for some entries: their values, and of a column with zeros the places of these."""
+    return (content.draw, content.law.places) if isinstance(content.law, Thinned) else (content.draw,)
 
 
 def is_drawn_once(draws: Draws) -> bool:

@@ -50,11 +50,19 @@ class Haar:
 
 @dataclass(frozen=True, slots=True)
 class Thinned:
-    """Entries of a column, of which so many of ``size``, drawn without repetition, are zero."""
+    """Entries of a column, of which so many of ``size``, drawn without repetition, are zero.
+
+    Args:
+        base: The law of all others.
+        zeros: How many.
+        size: Of how many.
+        places: The draw that says which.
+    """
 
     base: Gauss
     zeros: int
     size: int
+    places: "Draw" = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Mapped:
         of: What ``x`` itself is of the draw; None where that is not known.
     """
 
-    root: "Gauss | Flat"
+    root: "Gauss | Flat | Shuffled"
     text: str
     of: "Mapped | None" = field(default=None, compare=False)
 
@@ -194,17 +202,13 @@ def one_number(law: Law | None) -> float | None:
         >>> one_number(multiplied(Flat(-1.0, 1.0), 0.0)), one_number(Flat(-1.0, 1.0))
         (0.0, None)
     """
-    match law:
-        case Gauss(mean=mean, std=0.0):
-            return mean
-        case Flat(low=low, high=high) if low == high:
-            return high
-        case Haar(gain=0.0):
-            return 0.0
-        case Thinned(base=base) if one_number(base) == 0:
-            return 0.0
-        case _:
-            return None
+    if isinstance(law, Gauss):
+        return None if law.std else law.mean
+    if isinstance(law, Flat):
+        return law.high if law.low == law.high else None
+    if isinstance(law, Thinned):
+        return 0.0 if one_number(law.base) == 0 else None
+    return 0.0 if isinstance(law, Haar) and not law.gain else None
 
 
 def multiplied(law: Law | None, factor: float) -> Law | None:
@@ -305,7 +309,7 @@ def mapped(law: Law | None, template: str) -> Mapped | None:
 
 def untouched(law: Law | None) -> Mapped | None:
     """Each value of a draw, as nothing was made of it yet."""
-    return mapped(law, "{}")
+    return Mapped(law, "x") if isinstance(law, Gauss | Flat | Shuffled) else None
 
 
 def step(made: Mapped | None, what: str) -> Mapped | None:

@@ -99,7 +99,7 @@ def _change(
             return _or_formula(partial(multiplied, factor=1.0 / other), f"({{}} / {other!r})")
         case "add":
             return _or_formula(partial(shifted, shift=other), f"({{}} + {other!r})")
-        case "sub" if not is_second:
+        case "sub" | "rsub" if is_second == (name == "rsub"):
             return _or_formula(partial(shifted, shift=-other), f"({{}} - {other!r})")
         case "sub" | "rsub":
             return _or_formula(lambda law: shifted(multiplied(law, -1.0), other), f"({other!r} - {{}})")
@@ -189,6 +189,10 @@ def _carry(
                 one = run(torch.full((1,), value, dtype=dtype, device="cpu")).to(target.dtype)
                 memory.write(target, Filled(one.item(), target.dtype), place)
             case Drawn(law=law):
+                is_rounded = not (source.is_floating_point() and target.is_floating_point())
+                if is_rounded and not isinstance(law, Shuffled):
+                    memory.write(target, content.then(name, None), place)
+                    continue
                 own = law if is_aligned else _laid_out(law, source, target)
                 is_copy = name in ("clone", "_to_copy", "copy_")
                 changed = (
@@ -284,9 +288,11 @@ def _thinned(memory: Memory, args: tuple[Any, ...]) -> Any:
     law = drawn.law
     if not (isinstance(law, Gauss) and law.mean == 0 and isinstance(places, Shuffled)):
         return NotImplemented
+    if indices[0].dim() != 1 or 0 in indices[0].stride():  # an entry that is named twice
+        return NotImplemented
     if column.shape != (places.size,) or values.numel() != 1 or values.item() != 0:
         return NotImplemented
-    thinned = Thinned(law, zeros=indices[0].numel(), size=places.size)
+    thinned = Thinned(law, zeros=indices[0].numel(), size=places.size, places=replace(chosen.draw, place=None))
     made = step(drawn.draw.made, f"but for {chosen.draw}")
     memory.write(column, drawn.then("index_put_", thinned, made))
     return column

@@ -1,13 +1,14 @@
 """The verb ``record``: from a factory to its model without draws, and a plan that says what they would have been."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves
 
 from exnihilo.construction.geometry import is_plain
 from exnihilo.construction.memory import Memory
@@ -21,6 +22,9 @@ from exnihilo.plans.records import Plan, Row
 from exnihilo.structure.folding import folded
 from exnihilo.structure.names import canonical_names
 from exnihilo.structure.randomness import python_and_numpy
+
+# Values that hold no tensor of a model.
+_CLOSED = (NoneType, bool, int, float, complex, str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +155,31 @@ def _drawn_elsewhere(model: nn.Module, live: dict[str, nn.Parameter], memory: Me
     """Tensors of the model that are no parameters and would be drawn: what wrote them, by name."""
     tensors = dict(model.named_buffers(remove_duplicate=False))
     mine = {id(parameter) for parameter in live.values()}
+    seen = {id(module) for module in model.modules()}
     for prefix, module in model.named_modules():
         for name, value in vars(module).items():
             if name not in ("_parameters", "_buffers", "_modules"):
-                leaves = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and id(leaf) not in mine]
-                tensors |= {f"{prefix}.{name}".removeprefix("."): leaf for leaf in leaves}
+                leaves = [leaf for leaf in _tensors_in(value, seen) if id(leaf) not in mine]
+                tensors |= {f"{prefix}.{name}".removeprefix("."): leaf for leaf in leaves if is_plain(leaf)}
     plain = {name: tensor for name, tensor in tensors.items() if is_plain(tensor)}
     return {name: ", ".join(memory.drawn(t).history) for name, t in plain.items() if memory.is_drawn(t)}
+
+
+def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    """The tensors in a value, also within objects that hold others; what was seen is not entered again."""
+    waiting: list[Any] = [value]
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, Tensor):
+            yield held
+        elif not (isinstance(held, _CLOSED) or id(held) in seen):
+            seen.add(id(held))
+            waiting += dict[Any, Any].values(held) if isinstance(held, dict) else ()  # a lazy one's own would import
+            waiting += held if isinstance(held, list | tuple | set | frozenset | deque) else ()
+            waiting += getattr(held, "__dict__", {}).values()
+            slots = [getattr(kind, "__slots__", ()) for kind in type(held).__mro__]
+            names = [name for some in slots for name in ((some,) if isinstance(some, str) else some)]
+            waiting += [getattr(held, name, None) for name in names if name not in ("__dict__", "__weakref__")]
 
 
 def _require_told(model: nn.Module, found: dict[str, Told], elsewhere: dict[str, str]) -> None:

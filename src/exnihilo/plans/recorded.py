@@ -101,7 +101,7 @@ def _told(parameter: Tensor, layout: Layout, memory: Memory) -> Told:
     is_large = parameter.untyped_storage().nbytes() >= LARGE
     if is_large and len(contents) == 1 and isinstance(contents[0], Filled):
         value = _storable(contents[0].value, parameter.dtype)
-        if value is not None:
+        if value is not None and not (value == 0 and math.copysign(1.0, value) < 0):
             return Told(scheme=constant(value), layout=layout, reason="one value, written", is_left=True)
     memory.fill(parameter)
     value = _one_value(parameter)
@@ -114,6 +114,8 @@ def _drawn(parameter: Tensor, layout: Layout, memory: Memory) -> Told:
     history, whole = ", ".join(memory.drawn(parameter).history), region_of(parameter)
     parts = memory.parts(parameter) or ()
     draws = draws_of(parts, whole)
+    if _is_spread(parameter):
+        return Told(layout=layout, reason=f"some entries lie at one place, written by {history}", is_told=False)
     is_real = parameter.is_floating_point() and (len(parts) == 1 or parameter.is_contiguous())
     found: Expressed | None = None
     if parts and is_real and is_drawn_once(draws):
@@ -152,12 +154,24 @@ def _layout(model: nn.Module, path: str, parameter: nn.Parameter) -> Layout:
         return Layout.vector(*parameter.shape)
 
 
+def _is_spread(tensor: Tensor) -> bool:
+    """Several of its entries are one, such as the rows of ``expand``."""
+    end = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride < end:
+            return True
+        end += (size - 1) * stride
+    return False
+
+
 def _one_value(tensor: Tensor) -> float | None:
     """The number that all entries are; None where there is none that a scheme delivers."""
     if not tensor.is_floating_point():
         return None
-    low, high = torch.aminmax(tensor)
-    return _storable(low.item(), tensor.dtype) if bool(low == high) else None
+    low, high = torch.aminmax(tensor.float() if tensor.element_size() == 1 else tensor)  # eight bits have no order
+    if low != high or (low == 0 and bool(torch.signbit(tensor).any())):  # schemes deliver no zeros with a sign
+        return None
+    return _storable(low.item(), tensor.dtype)
 
 
 def _storable(value: complex | float, dtype: torch.dtype) -> float | None:
