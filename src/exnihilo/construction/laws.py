@@ -295,8 +295,8 @@ def mapped(law: Law | None, template: str) -> Mapped | None:
     """The law of a formula of such values.
 
     Example:
-        >>> mapped(mapped(Flat(1.0, 2.0), "log({})"), "({} * 2.0)")
-        Mapped(root=Flat(low=1.0, high=2.0), text='(log(x) * 2.0)')
+        >>> mapped(mapped(Flat(1.0, 2.0), "log({})"), "({} * 2.0)").text
+        '(log(x) * 2.0)'
     """
     match law:
         case Gauss() | Flat():
