@@ -40,5 +40,6 @@ if ! "$venv/bin/python" -m pip show -qq torch 2>/dev/null; then
     echo "exnihilo: installing $torch and the rest into $venv (once, some minutes)"
     install "$torch+cpu" 2>/dev/null || { leave_triton_open && install "$torch"; }
 fi
-"$venv/bin/python" -m pip show torch | grep -q '^Version: .*+cpu' || leave_triton_open
+version=$("$venv/bin/python" -m pip show torch)  # whole: grep would close the pipe on pip
+grep -q "^Version: .*+cpu" <<<"$version" || leave_triton_open
 install "$@"

@@ -342,3 +342,25 @@ def test_memory_need_not_lie_at_a_border_of_its_dtype() -> None:
     room = (ctypes.c_char * 4099)()
     tensor = torch.frombuffer(room, dtype=torch.float32, count=1024, offset=3)
     assert same_bits(fill_(tensor, Law.normal(), KEY).clone(), elements(Law.normal(), 0, 1024))
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_a_constant_does_not_depend_on_the_default_dtype(default: torch.dtype) -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        written = fill_(torch.empty(2, dtype=torch.float32), Law.constant(0.1), KEY)
+    finally:
+        torch.set_default_dtype(before)
+    assert written.tolist() == torch.tensor([0.1, 0.1], dtype=torch.float32).tolist()
+
+
+@pytest.mark.skipif(KERNEL is None, reason="the kernel was not built")
+@pytest.mark.parametrize("rows", [4, 1000])
+def test_a_tensor_whose_memory_was_given_back_is_refused(rows: int) -> None:
+    freed = torch.empty(rows, 64)
+    turned = freed.T
+    freed.untyped_storage().resize_(0)
+    for tensor in (freed, turned):
+        with pytest.raises(ValueError, match="not allocated"):
+            fill_(tensor, Law.normal(), KEY)

@@ -798,3 +798,32 @@ def test_the_oracle_sees_a_wrong_plan():
 
 def _is_recorded():
     return bool(torch.utils._python_dispatch._get_current_dispatch_mode_stack())
+
+
+class KeyedByHand(nn.Module):
+    """A constructor that writes by exnihilo's own functions."""
+
+    def __init__(self, key):
+        super().__init__()
+        self.map = nn.Linear(8, 8)
+        xn.init.normal_(self.map.weight, 0.0, 0.3, key=key)
+        self.turned = nn.Linear(8, 8, bias=False)
+        xn.init.kaiming_uniform_(self.turned.weight.T, key=key)
+
+
+def test_what_is_drawn_under_a_key_is_kept_as_it_is():
+    key = xn.Key(3, "by hand")
+    model, plan = xn.record(lambda: KeyedByHand(key))
+    xn.materialize(model, plan, seed=0)
+    real = KeyedByHand(key)
+    assert torch.equal(model.map.weight, real.map.weight) and torch.equal(model.turned.weight, real.turned.weight)
+    assert {row.parameter: row.action for row in plan.rows} == {
+        "map.weight": "keep",
+        "map.bias": "assign",
+        "turned.weight": "keep",
+    }
+
+
+def test_a_key_that_comes_out_of_a_generator_is_a_drawn_value_that_is_read():
+    with pytest.raises(RecordError, match="reads values that are drawn"):
+        xn.record(lambda: KeyedByHand(None))

@@ -250,6 +250,11 @@ static int read_fill(PyObject *const *args, Fill *fill) {
     return !PyErr_Occurred();
 }
 
+static PyObject *no_memory(void) {
+    PyErr_SetString(PyExc_ValueError, "the tensor's memory is not allocated");
+    return NULL;
+}
+
 /* fill(law, dtype, key, parameters, address, start, n, threads=1) */
 static PyObject *fill(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
@@ -263,6 +268,7 @@ static PyObject *fill(PyObject *module, PyObject *const *args, Py_ssize_t count)
     const int64_t start = PyLong_AsLongLong(args[5]), n = PyLong_AsLongLong(args[6]);
     const int64_t threads = count == 8 ? PyLong_AsLongLong(args[7]) : 1;
     if (PyErr_Occurred()) return NULL;
+    if (!memory && n > 0) return no_memory();
     Py_BEGIN_ALLOW_THREADS
     write_in_threads((Share){&what, NULL, start, memory, 0, n}, threads);
     Py_END_ALLOW_THREADS
@@ -311,6 +317,7 @@ static PyObject *fill_part(PyObject *module, PyObject *const *args, Py_ssize_t c
     const int64_t first = PyLong_AsLongLong(args[9]), n = PyLong_AsLongLong(args[10]);
     const int64_t threads = count == 12 ? PyLong_AsLongLong(args[11]) : 1;
     if (PyErr_Occurred()) return NULL;
+    if (!memory && n > 0) return no_memory();
     Py_BEGIN_ALLOW_THREADS
     write_in_threads((Share){&what, &part, base, memory, first, n}, threads);
     Py_END_ALLOW_THREADS

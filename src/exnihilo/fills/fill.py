@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import increment_version
+from torch.utils._python_dispatch import _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import backends, reference
@@ -62,11 +63,12 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
     if tensor.is_meta or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
         return tensor
     if law.kind is Kind.CONSTANT:
-        value = torch.tensor(law.parameters[0], device="cpu").to(tensor.dtype).item()  # too large becomes infinite
+        stated = torch.tensor(law.parameters[0], dtype=torch.float32, device="cpu")
+        value = stated.to(tensor.dtype).item()  # too large becomes infinite
         with torch.no_grad():
             return tensor.fill_(value)
     device = tensor.device.type
-    if not _is_plain(tensor):
+    if is_watched() or not _is_plain(tensor):
         _copy_in(tensor, law, key, box)
     elif device == "cpu" and (kernel := backends.compiled()) is not None:
         _fill_by_kernel(kernel, tensor, law, key, box)
@@ -92,6 +94,7 @@ def small_kernel(tensor: Tensor, law: Law) -> ModuleType | None:
         and 0 < tensor.numel() < 2 * _SHARE
         and law.kind is not _CONSTANT
         and not tensor.is_neg()
+        and not is_watched()
     )
     return backends.compiled() if is_small else None
 
@@ -117,9 +120,16 @@ def _is_plain(tensor: Tensor) -> bool:
     return type(tensor) in OWN_MEMORY and not tensor.is_neg()
 
 
+def is_watched() -> bool:
+    """Some mode follows every operation, and would not see what is written past them."""
+    return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
+
+
 def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
+    with _disable_current_modes():
+        drawn = values(law, key, box or Box.whole(tensor.shape))
     with torch.no_grad():
-        tensor.copy_(values(law, key, box or Box.whole(tensor.shape)))
+        tensor.copy_(drawn)
 
 
 def _fill_by_kernel(kernel: ModuleType, tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:
