@@ -28,6 +28,9 @@ _SHARE = 2**18
 # The reference makes about twenty arrays of a chunk, 8 bytes an element at most.
 _REFERENCE_TILES = 2**10
 
+# Modes that follow every operation, and would not see what is written past them; asked without a call of our own.
+num_modes = torch._C._len_torch_dispatch_stack  # pyright: ignore[reportPrivateUsage]
+
 
 def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
     """Write the elements of a law into a tensor, in place.
@@ -68,7 +71,7 @@ def fill_(tensor: Tensor, law: Law, key: Key, box: Box | None = None) -> Tensor:
         with torch.no_grad():
             return tensor.fill_(value)
     device = tensor.device.type
-    if is_watched() or not _is_plain(tensor):
+    if num_modes() or not _is_plain(tensor):
         _copy_in(tensor, law, key, box)
     elif device == "cpu" and (kernel := backends.compiled()) is not None:
         _fill_by_kernel(kernel, tensor, law, key, box)
@@ -94,7 +97,7 @@ def small_kernel(tensor: Tensor, law: Law) -> ModuleType | None:
         and 0 < tensor.numel() < 2 * _SHARE
         and law.kind is not _CONSTANT
         and not tensor.is_neg()
-        and not is_watched()
+        and not num_modes()
     )
     return backends.compiled() if is_small else None
 
@@ -118,11 +121,6 @@ def values(law: Law, key: Key, box: Box) -> Tensor:
 def _is_plain(tensor: Tensor) -> bool:
     """Its memory is its own and holds its values as they are: no wrapper, no lazy negation."""
     return type(tensor) in OWN_MEMORY and not tensor.is_neg()
-
-
-def is_watched() -> bool:
-    """Some mode follows every operation, and would not see what is written past them."""
-    return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportPrivateUsage]
 
 
 def _copy_in(tensor: Tensor, law: Law, key: Key, box: Box | None) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
-from exnihilo.fills.fill import is_watched
+from exnihilo.fills.fill import num_modes
 
 
 class _Scratch(threading.local):
@@ -37,7 +37,7 @@ def drawn_seed(tensor: Tensor, generator: torch.Generator | None) -> int:
     if tensor.is_cuda if generator is None else generator.device.type != "cpu":
         device = tensor.device if generator is None else generator.device
         return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator).item())
-    if is_watched():  # whoever withholds draws must see that this one is read
+    if num_modes():  # whoever withholds draws must see that this one is read
         return int(torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator).item())
     _scratch.tensor.random_(generator=generator)
     return _scratch.number.value
