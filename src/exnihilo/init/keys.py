@@ -5,6 +5,7 @@ import threading
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from exnihilo.errors import InvalidValueError
 from exnihilo.fills import Key
@@ -15,7 +16,7 @@ class _Scratch(threading.local):
     """One number of memory a thread: to make a tensor, or to ask it for its number, costs as much as the draw."""
 
     def __init__(self) -> None:
-        with torch.inference_mode(mode=False):
+        with torch.inference_mode(mode=False), _disable_current_modes():  # a fake tensor would have no memory
             self.tensor = torch.empty((), dtype=torch.int64, device="cpu")
         self.number = ctypes.c_int64.from_address(self.tensor.data_ptr())
 
